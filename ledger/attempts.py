@@ -1,0 +1,62 @@
+"""What was refused on a card: which rule, which facts, when.
+
+A stream apart from the card's, so that an attacker cannot bloat a card; staff and vendor can see why a customer was
+refused.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TypeAlias
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class StampRefused:
+    at: datetime
+    card_id: UUID
+    refusal: str  # The problem code.
+    facts: dict[str, str | int]
+    staff_pin_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EarnRefused:
+    at: datetime
+    card_id: UUID
+    refusal: str
+    facts: dict[str, str | int]
+    staff_pin_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RedemptionRefused:
+    at: datetime
+    card_id: UUID
+    refusal: str
+    facts: dict[str, str | int]
+    staff_pin_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReversalRefused:
+    at: datetime
+    card_id: UUID
+    refusal: str
+    facts: dict[str, str | int]
+    staff_pin_id: UUID | None = None
+
+
+AttemptEvent: TypeAlias = StampRefused | EarnRefused | RedemptionRefused | ReversalRefused
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    refused: int
+    last_at: datetime
+
+
+def evolve(attempts: Attempts | None, event: AttemptEvent) -> Attempts:
+    """How often something was refused, and when last."""
+    if attempts is None:
+        return Attempts(1, event.at)
+    return replace(attempts, refused=attempts.refused + 1, last_at=event.at)

@@ -1,0 +1,485 @@
+"""A loyalty card: what can happen to it, and what it holds afterwards.
+
+Balances are what the events add up to. A decision is a function of the card, the program and what was asked; it
+returns events or raises a refusal, and reads no clock, setting or database. `evolve` only moves fields.
+"""
+
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
+from typing import Literal, TypeAlias, assert_never
+from uuid import UUID
+
+from ledger.errors import CardIsClosed, CardIsErased, CardIsNotSuspended, CardIsReplaced, CardIsSuspended
+from ledger.personal import Secret
+
+Status: TypeAlias = Literal["active", "suspended", "closed", "replaced", "erased"]
+
+
+# ------------------------------------------------------------------ events
+
+
+@dataclass(frozen=True, slots=True)
+class CardEnrolled:
+    """A customer has a card. A replacement brings along what the lost card held."""
+
+    at: datetime
+    customer_id: UUID
+    number: str
+    qr_token: Secret
+    language: str
+    cycle_version: int  # The rules version whose target the first cycle counts toward.
+    name: Secret | None = None
+    email: Secret | None = None
+    phone: Secret | None = None
+    replaces: UUID | None = None
+    stamps: int = 0
+    points: int = 0
+    total_stamps_earned: int = 0
+    rewards_redeemed: int = 0
+    total_points_earned: int = 0
+    points_redeemed: int = 0
+    reversed: dict[str, "Reversed"] = field(default_factory=dict)
+    recent_stamps: tuple["RecentStamp", ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StampsAdded:
+    at: datetime
+    entry_id: UUID
+    stamps: int
+    local_date: date  # The day in the program's time zone, decided once.
+    stamps_today: int
+    daily_limit: int
+    cooldown_minutes: int
+    next_stamp_at: datetime
+    target: int
+    cycle_version: int
+    stamps_after: int
+    points_after: int
+    staff_pin_id: UUID | None = None
+    order_reference: str | None = None
+    external_ref: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PointsEarned:
+    at: datetime
+    entry_id: UUID
+    points: int
+    purchase_amount_minor: int
+    paid_with_reward_minor: int
+    currency: str
+    rate_points: int
+    rate_minor: int
+    minimum_minor: int
+    stamps_after: int
+    points_after: int
+    staff_pin_id: UUID | None = None
+    order_reference: str | None = None
+    external_ref: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RewardRedeemed:
+    at: datetime
+    entry_id: UUID
+    reward_id: UUID | None  # None: the stamp reward.
+    reward_description: str
+    reward_value_minor: int | None
+    stamps_spent: int  # The price that day: a later price must not rewrite the past.
+    points_spent: int
+    cycle_version: int  # The next cycle counts toward this version's target.
+    stamps_after: int
+    points_after: int
+    staff_pin_id: UUID | None = None
+    order_reference: str | None = None
+    external_ref: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EarnReversed:
+    at: datetime
+    entry_id: UUID
+    reverses_id: UUID
+    reason: str
+    policy: str
+    stamps_taken: int
+    points_taken: int
+    shortfall: int  # Units the policy `within_balance` could not take.
+    amount_minor: int
+    total_units_reversed: int  # Over all reversals of that entry, shortfalls included.
+    total_amount_reversed: int
+    last_stamp_at: datetime | None  # The newest unreversed stamp that still matters to the cooldown.
+    stamps_after: int
+    points_after: int
+    staff_pin_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RedemptionReversed:
+    at: datetime
+    entry_id: UUID
+    reverses_id: UUID
+    reason: str
+    stamps_returned: int
+    points_returned: int
+    cycle_version: int
+    stamps_after: int
+    points_after: int
+    staff_pin_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UnitsAdjusted:
+    at: datetime
+    entry_id: UUID
+    stamps: int
+    points: int
+    reason: str
+    stamps_after: int
+    points_after: int
+    staff_pin_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CardSuspended:
+    at: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CardReinstated:
+    at: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CardReplaced:
+    """This card ended; everything it held stands on `replaced_by`."""
+
+    at: datetime
+    reason: str
+    replaced_by: UUID
+    stamps_moved: int
+    points_moved: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnitsForfeited:
+    at: datetime
+    entry_id: UUID
+    stamps: int
+    points: int
+
+
+@dataclass(frozen=True, slots=True)
+class CardClosed:
+    at: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerDetailsChanged:
+    at: datetime
+    language: str
+    name: Secret | None = None
+    email: Secret | None = None
+    phone: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QrTokenRotated:
+    at: datetime
+    qr_token: Secret
+
+
+CardEvent: TypeAlias = (
+    CardEnrolled
+    | StampsAdded
+    | PointsEarned
+    | RewardRedeemed
+    | EarnReversed
+    | RedemptionReversed
+    | UnitsAdjusted
+    | CardSuspended
+    | CardReinstated
+    | CardReplaced
+    | UnitsForfeited
+    | CardClosed
+    | CustomerDetailsChanged
+    | QrTokenRotated
+)
+Entry: TypeAlias = StampsAdded | PointsEarned | RewardRedeemed | EarnReversed | RedemptionReversed | UnitsAdjusted
+
+
+# ------------------------------------------------------------------ state
+
+
+@dataclass(frozen=True, slots=True)
+class RecentStamp:
+    """A stamp that still matters to cooldown or daily limit."""
+
+    entry_id: UUID
+    at: datetime
+    local_date: date
+    stamps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reversed:
+    """How much of an entry was taken back so far."""
+
+    units: int
+    amount_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class LastEntry:
+    entry_id: UUID
+    at: datetime
+    staff_pin_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    customer_id: UUID
+    number: str
+    qr_token: Secret
+    language: str
+    cycle_version: int
+    enrolled_at: datetime
+    last_at: datetime
+    status: Status = "active"
+    stamps: int = 0
+    points: int = 0
+    total_stamps_earned: int = 0
+    rewards_redeemed: int = 0
+    total_points_earned: int = 0
+    points_redeemed: int = 0
+    recent_stamps: tuple[RecentStamp, ...] = ()
+    reversed: dict[str, Reversed] = field(default_factory=dict)
+    last_entry: LastEntry | None = None
+    replaced_by: UUID | None = None
+    name: Secret | None = None
+    email: Secret | None = None
+    phone: Secret | None = None
+
+
+def evolve(card: Card | None, event: CardEvent) -> Card:
+    """The card after one more event. Never checks: it must be able to read ten-year-old history."""
+    if isinstance(event, CardEnrolled):
+        return _enrolled(event)
+    assert card is not None, "a card's first event is its enrolment"
+    card = replace(card, last_at=event.at)
+    match event:
+        case StampsAdded():
+            return replace(
+                card,
+                stamps=event.stamps_after,
+                total_stamps_earned=card.total_stamps_earned + event.stamps,
+                cycle_version=event.cycle_version,
+                recent_stamps=(
+                    *_still_recent(card.recent_stamps, event),
+                    RecentStamp(event.entry_id, event.at, event.local_date, event.stamps),
+                ),
+                last_entry=LastEntry(event.entry_id, event.at, event.staff_pin_id),
+            )
+        case PointsEarned():
+            return replace(
+                card,
+                points=event.points_after,
+                total_points_earned=card.total_points_earned + event.points,
+                last_entry=LastEntry(event.entry_id, event.at, event.staff_pin_id),
+            )
+        case RewardRedeemed():
+            return replace(
+                card,
+                stamps=event.stamps_after,
+                points=event.points_after,
+                cycle_version=event.cycle_version,
+                rewards_redeemed=card.rewards_redeemed + (event.stamps_spent > 0),
+                points_redeemed=card.points_redeemed + event.points_spent,
+                last_entry=LastEntry(event.entry_id, event.at, event.staff_pin_id),
+            )
+        case EarnReversed():
+            return replace(
+                card,
+                stamps=event.stamps_after,
+                points=event.points_after,
+                total_stamps_earned=card.total_stamps_earned - event.stamps_taken,
+                total_points_earned=card.total_points_earned - event.points_taken,
+                recent_stamps=tuple(stamp for stamp in card.recent_stamps if stamp.entry_id != event.reverses_id),
+                reversed=card.reversed
+                | {str(event.reverses_id): Reversed(event.total_units_reversed, event.total_amount_reversed)},
+                last_entry=LastEntry(event.entry_id, event.at, event.staff_pin_id),
+            )
+        case RedemptionReversed():
+            returned = event.stamps_returned + event.points_returned
+            return replace(
+                card,
+                stamps=event.stamps_after,
+                points=event.points_after,
+                cycle_version=event.cycle_version,
+                rewards_redeemed=card.rewards_redeemed - (event.stamps_returned > 0),
+                points_redeemed=card.points_redeemed - event.points_returned,
+                reversed=card.reversed | {str(event.reverses_id): Reversed(returned, 0)},
+                last_entry=LastEntry(event.entry_id, event.at, event.staff_pin_id),
+            )
+        case UnitsAdjusted():
+            return replace(
+                card,
+                stamps=event.stamps_after,
+                points=event.points_after,
+                last_entry=LastEntry(event.entry_id, event.at, event.staff_pin_id),
+            )
+        case CardSuspended():
+            return replace(card, status="suspended")
+        case CardReinstated():
+            return replace(card, status="active")
+        case CardReplaced():
+            return replace(card, status="replaced", stamps=0, points=0, replaced_by=event.replaced_by)
+        case UnitsForfeited():
+            return replace(card, stamps=card.stamps - event.stamps, points=card.points - event.points)
+        case CardClosed():
+            return replace(card, status="closed")
+        case CustomerDetailsChanged():
+            return replace(
+                card,
+                language=event.language,
+                name=event.name,
+                email=event.email,
+                phone=event.phone,
+            )
+        case QrTokenRotated():
+            return replace(card, qr_token=event.qr_token)
+        case _:
+            assert_never(event)
+
+
+def _enrolled(event: CardEnrolled) -> Card:
+    return Card(
+        customer_id=event.customer_id,
+        number=event.number,
+        qr_token=event.qr_token,
+        language=event.language,
+        cycle_version=event.cycle_version,
+        enrolled_at=event.at,
+        last_at=event.at,
+        stamps=event.stamps,
+        points=event.points,
+        total_stamps_earned=event.total_stamps_earned,
+        rewards_redeemed=event.rewards_redeemed,
+        total_points_earned=event.total_points_earned,
+        points_redeemed=event.points_redeemed,
+        recent_stamps=event.recent_stamps,
+        reversed=event.reversed,
+        name=event.name,
+        email=event.email,
+        phone=event.phone,
+    )
+
+
+def _still_recent(stamps: tuple[RecentStamp, ...], event: StampsAdded) -> tuple[RecentStamp, ...]:
+    """Those that can still matter: today's, and the newest before, which a cooldown may reach back to."""
+    today = tuple(stamp for stamp in stamps if stamp.local_date == event.local_date)
+    before = tuple(stamp for stamp in stamps if stamp.local_date != event.local_date)
+    return before[-1:] + today
+
+
+# ------------------------------------------------------------------ decisions over a card's life
+
+
+def must_be_open(card: Card) -> None:
+    """Refuse anything on a card that has ended."""
+    match card.status:
+        case "replaced":
+            raise CardIsReplaced
+        case "erased":
+            raise CardIsErased
+        case "closed":
+            raise CardIsClosed
+        case "active" | "suspended":
+            return
+        case _:
+            assert_never(card.status)
+
+
+def must_be_active(card: Card) -> None:
+    must_be_open(card)
+    if card.status == "suspended":
+        raise CardIsSuspended
+
+
+def suspend(card: Card, *, reason: str, now: datetime) -> list[CardEvent]:
+    must_be_active(card)
+    return [CardSuspended(now, reason)]
+
+
+def reinstate(card: Card, *, reason: str, now: datetime) -> list[CardEvent]:
+    must_be_open(card)
+    if card.status != "suspended":
+        raise CardIsNotSuspended
+    return [CardReinstated(now, reason)]
+
+
+def close(card: Card, *, entry_id: UUID, reason: str, now: datetime) -> list[CardEvent]:
+    """Closing forfeits what is left, by an event of its own, so that no unit ever disappears unsaid."""
+    must_be_open(card)
+    forfeited: list[CardEvent] = []
+    if card.stamps or card.points:
+        forfeited = [UnitsForfeited(now, entry_id, card.stamps, card.points)]
+    return [*forfeited, CardClosed(now, reason)]
+
+
+def replace_lost(
+    card: Card, *, new_card: UUID, number: str, qr_token: Secret, old_card: UUID, reason: str, now: datetime
+) -> tuple[list[CardEvent], list[CardEvent]]:
+    """What happens to the lost card, and what to its replacement: balances, limits and refunds move along.
+
+    `card` must carry its personal secrets opened, because they are sealed anew for the new card.
+    """
+    must_be_open(card)
+    ended: list[CardEvent] = [CardReplaced(now, reason, new_card, card.stamps, card.points)]
+    enrolled: list[CardEvent] = [
+        CardEnrolled(
+            at=now,
+            customer_id=card.customer_id,
+            number=number,
+            qr_token=qr_token,
+            language=card.language,
+            cycle_version=card.cycle_version,
+            name=card.name,
+            email=card.email,
+            phone=card.phone,
+            replaces=old_card,
+            stamps=card.stamps,
+            points=card.points,
+            total_stamps_earned=card.total_stamps_earned,
+            rewards_redeemed=card.rewards_redeemed,
+            total_points_earned=card.total_points_earned,
+            points_redeemed=card.points_redeemed,
+            reversed=card.reversed,
+            recent_stamps=card.recent_stamps,
+        )
+    ]
+    if card.status == "suspended":
+        enrolled.append(CardSuspended(now, reason))
+    return ended, enrolled
+
+
+def change_details(
+    card: Card,
+    *,
+    language: str,
+    name: Secret | None,
+    email: Secret | None,
+    phone: Secret | None,
+    now: datetime,
+) -> list[CardEvent]:
+    must_be_open(card)
+    return [CustomerDetailsChanged(now, language, name, email, phone)]
+
+
+def rotate_qr(card: Card, *, qr_token: Secret, now: datetime) -> list[CardEvent]:
+    must_be_open(card)
+    return [QrTokenRotated(now, qr_token)]

@@ -1,0 +1,114 @@
+"""Personal data and PIN hashes as ciphertext, with a key for each person.
+
+A person's key is random, wrapped by the master key and kept in a table of its own. Destroying that row makes every
+sealed field of the person unreadable and leaves every hash over the stored bytes valid.
+"""
+
+import hmac
+import os
+from base64 import b64decode, urlsafe_b64decode, urlsafe_b64encode
+from dataclasses import dataclass, field
+from hashlib import sha256
+from uuid import UUID
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
+
+from ledger.personal import Secret
+
+KEY_BYTES = 32
+NONCE_BYTES = 12
+
+
+class SealBroken(Exception):
+    """A sealed field or a wrapped key cannot be opened: another key, or bytes that were changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectKey:
+    """One person's key, unwrapped. It lives as long as a command."""
+
+    subject_id: UUID
+    vendor_id: UUID
+    key: bytes = field(repr=False)
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MasterKey:
+    """32 bytes from the settings, outside the database. Every other key derives from it or is wrapped by it."""
+
+    key: bytes = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if len(self.key) != KEY_BYTES:
+            raise ValueError(f"a master key has {KEY_BYTES} bytes, this one has {len(self.key)}")
+
+    @classmethod
+    def from_base64(cls, text: str) -> "MasterKey":
+        """Raises: ValueError where the text is not 32 bytes in base64."""
+        return cls(b64decode(text, validate=True))
+
+    @property
+    def key_id(self) -> str:
+        """Names the key without telling it."""
+        return self.derive("key id").hex()[:16]
+
+    def derive(self, purpose: str) -> bytes:
+        """32 bytes for one purpose."""
+        return hmac.digest(self.key, b"loyalty-ledger:" + purpose.encode(), "sha256")
+
+    def new_subject(self, subject_id: UUID, vendor_id: UUID) -> SubjectKey:
+        return SubjectKey(subject_id, vendor_id, os.urandom(KEY_BYTES), is_new=True)
+
+    def wrap(self, subject: SubjectKey) -> bytes:
+        """Source: RFC 3394."""
+        return aes_key_wrap(self.derive("subject keys"), subject.key)
+
+    def unwrap(self, subject_id: UUID, vendor_id: UUID, wrapped: bytes) -> SubjectKey:
+        """Raises: SealBroken where another master key wrapped it."""
+        try:
+            key = aes_key_unwrap(self.derive("subject keys"), wrapped)
+        except InvalidUnwrap:
+            raise SealBroken("this key was wrapped by another master key") from None
+        return SubjectKey(subject_id, vendor_id, key, is_new=False)
+
+    def lookup(self, vendor_id: UUID, kind: str, value: str) -> bytes:
+        """What finds a person by email or phone: equal for equal values of one vendor, tells nothing else."""
+        return hmac.digest(self.derive("look-ups"), f"{vendor_id}:{kind}:{value}".encode(), "sha256")
+
+
+def seal(secret: Secret, subject: SubjectKey, *, stream_id: UUID, version: int, name: str) -> Secret:
+    """The secret as it stands in the event: AES-256-GCM bound to stream, version and field."""
+    assert secret.plain is not None
+    nonce = os.urandom(NONCE_BYTES)
+    sealed = AESGCM(subject.key).encrypt(nonce, secret.plain.encode(), _bound_to(stream_id, version, name))
+    return Secret(sealed=f"{version}.{name}.{urlsafe_b64encode(nonce + sealed).decode()}")
+
+
+def unseal(secret: Secret, subject: SubjectKey, *, stream_id: UUID) -> Secret:
+    """The secret in plain text again.
+
+    Raises:
+        SealBroken: It was sealed under another key, for another stream, or was changed since.
+    """
+    assert secret.sealed is not None
+    version, name, text = secret.sealed.split(".", 2)
+    raw = urlsafe_b64decode(text)
+    try:
+        plain = AESGCM(subject.key).decrypt(
+            raw[:NONCE_BYTES], raw[NONCE_BYTES:], _bound_to(stream_id, int(version), name)
+        )
+    except InvalidTag:
+        raise SealBroken(f"field {name} of stream {stream_id} cannot be opened") from None
+    return Secret(plain=plain.decode())
+
+
+def _bound_to(stream_id: UUID, version: int, name: str) -> bytes:
+    return stream_id.bytes + version.to_bytes(8, "big") + name.encode()
+
+
+def digest_of(token: str) -> bytes:
+    """What stands in the database for a bearer token."""
+    return sha256(token.encode()).digest()

@@ -1,0 +1,187 @@
+"""What stands in the database: the names of events, their envelope, their bytes, and the chain over them.
+
+Names are for ever. A class may be renamed or moved freely; a name never, and a changed meaning is a new name. The
+digest of each event is part of the next one, so that no byte of a history can change unnoticed.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
+from hashlib import sha256
+from typing import Any, Literal, TypeAlias
+from uuid import UUID
+
+import orjson
+from eventsourcing.persistence import Notification, StoredEvent
+
+from ledger import attempts, card, program, staff_pin, vendor
+from ledger.codec import from_plain, to_plain
+from ledger.personal import Secret
+from ledger.seal import SubjectKey, seal
+
+StreamType: TypeAlias = Literal["vendor", "program", "card", "attempts", "staff_pin"]
+Channel: TypeAlias = Literal["pos", "offline", "vendor_ui", "admin_ui", "public", "wallet", "import", "system"]
+
+EVENT_NAMES: dict[str, type[Any]] = {
+    "vendor-registered": vendor.VendorRegistered,
+    "vendor-updated": vendor.VendorUpdated,
+    "vendor-suspended": vendor.VendorSuspended,
+    "vendor-reinstated": vendor.VendorReinstated,
+    "api-key-issued": vendor.ApiKeyIssued,
+    "api-key-revoked": vendor.ApiKeyRevoked,
+    "program-created": program.ProgramCreated,
+    "program-rules-changed": program.ProgramRulesChanged,
+    "reward-defined": program.RewardDefined,
+    "reward-changed": program.RewardChanged,
+    "reward-retired": program.RewardRetired,
+    "program-branding-changed": program.ProgramBrandingChanged,
+    "program-activated": program.ProgramActivated,
+    "program-deactivated": program.ProgramDeactivated,
+    "card-enrolled": card.CardEnrolled,
+    "stamps-added": card.StampsAdded,
+    "points-earned": card.PointsEarned,
+    "reward-redeemed": card.RewardRedeemed,
+    "earn-reversed": card.EarnReversed,
+    "redemption-reversed": card.RedemptionReversed,
+    "units-adjusted": card.UnitsAdjusted,
+    "card-suspended": card.CardSuspended,
+    "card-reinstated": card.CardReinstated,
+    "card-replaced": card.CardReplaced,
+    "units-forfeited": card.UnitsForfeited,
+    "card-closed": card.CardClosed,
+    "customer-details-changed": card.CustomerDetailsChanged,
+    "qr-token-rotated": card.QrTokenRotated,
+    "stamp-refused": attempts.StampRefused,
+    "earn-refused": attempts.EarnRefused,
+    "redemption-refused": attempts.RedemptionRefused,
+    "reversal-refused": attempts.ReversalRefused,
+    "staff-pin-created": staff_pin.StaffPinCreated,
+    "staff-pin-changed": staff_pin.StaffPinChanged,
+    "staff-pin-rejected": staff_pin.StaffPinRejected,
+    "staff-pin-accepted": staff_pin.StaffPinAccepted,
+    "staff-pin-locked": staff_pin.StaffPinLocked,
+    "staff-pin-unlocked": staff_pin.StaffPinUnlocked,
+    "staff-pin-revoked": staff_pin.StaffPinRevoked,
+    "staff-session-opened": staff_pin.StaffSessionOpened,
+}
+NAME_OF: dict[type[Any], str] = {cls: name for name, cls in EVENT_NAMES.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class StreamKind:
+    """The state a stream folds to, and how."""
+
+    state: type[Any]
+    evolve: Callable[[Any, Any], Any]
+
+
+STREAM_KINDS: dict[str, StreamKind] = {
+    "vendor": StreamKind(vendor.Vendor, vendor.evolve),
+    "program": StreamKind(program.Program, program.evolve),
+    "card": StreamKind(card.Card, card.evolve),
+    "attempts": StreamKind(attempts.Attempts, attempts.evolve),
+    "staff_pin": StreamKind(staff_pin.StaffPin, staff_pin.evolve),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who did it, and how we know."""
+
+    type: Literal["admin", "api_key", "staff", "customer", "system"]
+    id: str
+    authenticated_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What every event says beside what happened."""
+
+    stream_type: StreamType
+    vendor_id: UUID
+    channel: Channel
+    actor: Actor
+    request_id: str
+    recorded_at: datetime
+    occurred_at: datetime  # Business time; equals recorded_at unless the caller said otherwise.
+    program_id: UUID | None = None
+    program_version: int | None = None  # The rules version it was decided under.
+    location_id: UUID | None = None
+    terminal_id: str | None = None
+    causation_id: UUID | None = None
+    schema: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One event as it stands in the stream.
+
+    `version` counts from 1 within the stream, `position` over the whole store (None until it is written),
+    `prev` and `digest` are SHA-256 in hex.
+    """
+
+    stream_id: UUID
+    version: int
+    position: int | None
+    name: str
+    event: Any
+    envelope: Envelope
+    prev: str
+    digest: str
+
+
+def first_prev(stream_id: UUID) -> str:
+    """What the first event of a stream follows: so no chain can be moved to another stream."""
+    return sha256(b"loyalty-ledger stream\x00" + stream_id.bytes).hexdigest()
+
+
+def digest(stream_id: UUID, version: int, name: str, state: bytes) -> str:
+    """SHA-256 over 0x00 and, each preceded by its length, stream id, version, name and the bytes as stored.
+
+    Lengths are 8 bytes big-endian, the version too. Over stored bytes, so no question of JSON canonicalisation arises.
+    """
+    hasher = sha256(b"\x00")
+    for part in (stream_id.bytes, version.to_bytes(8, "big"), name.encode(), state):
+        hasher.update(len(part).to_bytes(8, "big"))
+        hasher.update(part)
+    return hasher.hexdigest()
+
+
+def encode(event: Any, envelope: Envelope, prev: str) -> bytes:
+    """The bytes as stored: JSON of the envelope, `prev`, and the event under `data`. Secrets must be sealed."""
+    return orjson.dumps({"prev": prev, **to_plain(envelope), "data": to_plain(event)})
+
+
+def decode(stored: StoredEvent) -> Recorded:
+    """One event from the library's form.
+
+    Raises:
+        KeyError: A name this version of the service does not know.
+    """
+    assert isinstance(stored.originator_id, UUID)
+    plain = orjson.loads(stored.state)
+    return Recorded(
+        stream_id=stored.originator_id,
+        version=stored.originator_version,
+        position=stored.id if isinstance(stored, Notification) else None,
+        name=stored.topic,
+        event=from_plain(EVENT_NAMES[stored.topic], plain["data"]),
+        envelope=from_plain(Envelope, plain),
+        prev=plain["prev"],
+        digest=digest(stored.originator_id, stored.originator_version, stored.topic, stored.state),
+    )
+
+
+def sealed(event: Any, subject: SubjectKey | None, *, stream_id: UUID, version: int) -> Any:
+    """The event with every secret that is still plain sealed for this place in this stream."""
+    changes = {}
+    for f in fields(event):
+        value = getattr(event, f.name)
+        if type(value) is Secret and value.plain is not None:
+            assert subject is not None, f"{f.name} is personal: the command must name whose key seals it"
+            changes[f.name] = seal(value, subject, stream_id=stream_id, version=version, name=f.name)
+    return replace(event, **changes) if changes else event
+
+
+def evolve(stream_type: str, state: Any, event: Any) -> Any:
+    return STREAM_KINDS[stream_type].evolve(state, event)

@@ -1,0 +1,8 @@
+"""What Alembic runs for every command: our revisions, on the connection that `upgrade.py` locked."""
+
+from alembic import context
+
+context.configure(connection=context.config.attributes["connection"], transaction_per_migration=True)
+
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,64 @@
+"""What every test may ask for. The database server starts once, before the workers do, and they share it."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import pytest
+
+from migrations.local_postgres import LocalPostgres
+from tests.databases import database, durable_server, shared_server
+
+
+class Server(NamedTuple):
+    url: str
+    template: str  # A database at the newest revision, for copying.
+
+
+SERVER = pytest.StashKey[Server]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):
+        config.stash[SERVER] = Server(*config.workerinput["server"])
+        return
+    if config.option.collectonly or config.option.help:
+        return
+    resources = ExitStack()
+    config.add_cleanup(resources.close)
+    url = resources.enter_context(shared_server())
+    template_url = resources.enter_context(database(url, upgraded=True))
+    config.stash[SERVER] = Server(url, urlsplit(template_url).path.removeprefix("/"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    node.workerinput["server"] = tuple(node.config.stash[SERVER])
+
+
+@pytest.fixture(scope="session")
+def server_url(pytestconfig: pytest.Config) -> str:
+    """The server of this run, as superuser: for databases a test wants to make itself."""
+    return pytestconfig.stash[SERVER].url
+
+
+@pytest.fixture
+def database_url(pytestconfig: pytest.Config) -> Iterator[str]:
+    """A database of this test's own at the newest revision. The user owns everything in it."""
+    server = pytestconfig.stash[SERVER]
+    with database(server.url, template=server.template) as url:
+        yield url
+
+
+@pytest.fixture
+def empty_database_url(server_url: str) -> Iterator[str]:
+    """A database of this test's own without anything in it."""
+    with database(server_url) as url:
+        yield url
+
+
+@pytest.fixture(name="durable_server")
+def durable_server_of_a_test() -> Iterator[LocalPostgres]:
+    with durable_server() as server:
+        yield server
