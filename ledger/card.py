@@ -31,6 +31,7 @@ class CardEnrolled:
     name: Secret | None = None
     email: Secret | None = None
     phone: Secret | None = None
+    has_consented: bool = False
     replaces: UUID | None = None
     stamps: int = 0
     points: int = 0
@@ -260,6 +261,8 @@ class Card:
     reversed: dict[str, Reversed] = field(default_factory=dict)
     last_entry: LastEntry | None = None
     replaced_by: UUID | None = None
+    last_points_at: datetime | None = None
+    last_redemption_at: datetime | None = None
     name: Secret | None = None
     email: Secret | None = None
     phone: Secret | None = None
@@ -289,6 +292,7 @@ def evolve(card: Card | None, event: CardEvent) -> Card:
                 card,
                 points=event.points_after,
                 total_points_earned=card.total_points_earned + event.points,
+                last_points_at=event.at,
                 last_entry=LastEntry(event.entry_id, event.at, event.staff_pin_id),
             )
         case RewardRedeemed():
@@ -299,6 +303,7 @@ def evolve(card: Card | None, event: CardEvent) -> Card:
                 cycle_version=event.cycle_version,
                 rewards_redeemed=card.rewards_redeemed + (event.stamps_spent > 0),
                 points_redeemed=card.points_redeemed + event.points_spent,
+                last_redemption_at=event.at,
                 last_entry=LastEntry(event.entry_id, event.at, event.staff_pin_id),
             )
         case EarnReversed():

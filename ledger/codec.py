@@ -22,7 +22,8 @@ Convert = Callable[[Any], Any]
 def to_plain(value: Any) -> dict[str, Any]:
     """The fields of a dataclass as a dict that orjson can write."""
     plain: dict[str, Any] = {}
-    for name in _names(type(value)):
+    cls: Any = type(value)
+    for name in _names(cls):
         part = getattr(value, name)
         if part is None:
             continue
@@ -39,7 +40,8 @@ def to_json(value: Any) -> str:
 
 def from_plain(cls: type[T], plain: dict[str, Any]) -> T:
     """The dataclass again. Fields that are not there take their default, or None."""
-    result: T = _reader(cls)(plain)
+    reader: Any = _reader
+    result: T = reader(cls)(plain)
     return result
 
 
@@ -81,7 +83,9 @@ def _converter(hint: Any) -> Convert | None:
     if hint in simple:
         return simple[hint]
     if is_dataclass(hint):
-        return _reader(hint)
+        nested: Any = hint
+        reader: Convert = _reader(nested)
+        return reader
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is tuple:
         return _tuple_of(_converter(arguments[0]))

@@ -23,6 +23,7 @@ class Refused(Exception):
     """Base of every refusal. `facts` are what may be told to the one who asked."""
 
     sentence: ClassVar[str] = "refused"
+    is_replay: bool = False  # The same request had been refused before, and that was remembered.
 
     def __init__(self, **facts: Any) -> None:
         super().__init__(self.sentence.format_map(_Plain(facts)))
@@ -204,6 +205,10 @@ class PinLocked(StaffRefused):
 
 class StaffNotAllowed(StaffRefused):
     sentence = "this staff member may not do that"
+
+
+class CallerRevoked(StaffRefused):
+    sentence = "this API key is not valid any more"
 
 
 class StaffSessionInvalid(StaffRefused):

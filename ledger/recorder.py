@@ -1,6 +1,6 @@
 """Our recorder inside the library's interfaces, for synchronous callers: administration, import, tests, readers.
 
-Reading is the library's. Appending takes the store's own lock instead of locking the table, happens exactly once
+Reading is the library's. Appending takes the store's own lock instead of locking the table, is tried exactly once
 whatever the outcome, and notifies once a batch.
 """
 
@@ -8,9 +8,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import psycopg
-from eventsourcing.persistence import IntegrityError, PersistenceError, StoredEvent
-from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
+from eventsourcing.persistence import StoredEvent
+from eventsourcing.postgres import ConnectionPool, PostgresApplicationRecorder, PostgresDatastore
+from psycopg import Connection
+from psycopg.rows import DictRow, dict_row
 
+APP_ROLE = "loyalty_app"
 CHANNEL = "stored_events"
 LOCK_STORE = "SELECT pg_advisory_xact_lock(76021, 1)"
 INSERT = """
@@ -31,8 +34,9 @@ class Recorder(PostgresApplicationRecorder):
             Their positions, in the order given.
 
         Raises:
-            IntegrityError: A version is taken or would leave a gap; nothing was recorded.
-            PersistenceError: The outcome is unknown. Read before asking again; nothing here retries by itself.
+            eventsourcing.persistence.IntegrityError: A version is taken or would leave a gap; nothing was recorded.
+            eventsourcing.persistence.OperationalError: The outcome is unknown. Read before asking again; nothing
+                here retries by itself.
         """
         if not stored_events:
             return []
@@ -42,36 +46,34 @@ class Recorder(PostgresApplicationRecorder):
             [event.topic for event in stored_events],
             [event.state for event in stored_events],
         )
-        try:
-            with self.datastore.get_connection() as connection, connection.transaction():
-                connection.execute(LOCK_STORE)
-                rows = connection.execute(INSERT, columns, binary=True).fetchall()
-                connection.execute(NOTIFY)
-        except psycopg.errors.IntegrityError as error:
-            raise IntegrityError(error) from error
-        except psycopg.Error as error:
-            raise PersistenceError(error) from error
+        with self.datastore.get_connection() as connection, connection.transaction():
+            connection.execute(LOCK_STORE)
+            rows = connection.execute(INSERT, columns, binary=True).fetchall()
+            connection.execute(NOTIFY)
         return [row["notification_id"] for row in rows]
 
 
-def datastore(conninfo: str, *, role: str | None = "loyalty_app", pool_size: int = 5) -> PostgresDatastore:
-    """The library's connection pool to the store, acting as the application's role.
+class Datastore(PostgresDatastore):
+    """The library's connection pool, to any conninfo, acting as the application's role.
 
     The library's database-function mode loses its lock and with it the order of events: it stays off.
     """
-    options = psycopg.conninfo.conninfo_to_dict(conninfo)
-    store = PostgresDatastore(
-        dbname=str(options.get("dbname", "postgres")),
-        host=str(options.get("host", "")),
-        port=str(options.get("port", "")),
-        user=str(options.get("user", "")),
-        password=str(options.get("password", "")),
-        schema="public",
-        pool_size=pool_size,
-        max_overflow=0,
-        pool_timeout=1,
-        enable_db_functions=False,
-        after_connect=None if role is None else _acts_as(role),
-    )
-    assert not store.enable_db_functions
-    return store
+
+    def __init__(self, conninfo: str, *, role: str | None = APP_ROLE, pool_size: int = 2) -> None:
+        super().__init__(dbname="", host="", port="", user="", password="", enable_db_functions=False)
+
+        def configure(connection: Connection[Any]) -> None:
+            connection.autocommit = True
+            if role is not None:
+                connection.execute(psycopg.sql.SQL("SET ROLE {}").format(psycopg.sql.Identifier(role)))
+
+        self.pool = ConnectionPool(
+            conninfo,
+            connection_class=Connection[DictRow],
+            kwargs={"row_factory": dict_row, "connect_timeout": 5},
+            min_size=0,
+            max_size=pool_size,
+            open=False,
+            configure=configure,
+            timeout=5,
+        )

@@ -1,0 +1,129 @@
+"""Reading the stream outside of rounds: state rows, histories, keys. Always the truth, never a projection."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from eventsourcing.persistence import Notification
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from ledger.decision import Claim, Once, Outcome, Stream
+from ledger.errors import CardIsErased, EntryNotFound, KeyReused, StoreAway
+from ledger.round import READ, Round, recall
+from ledger.seal import MasterKey, SubjectKey
+from ledger.stream import Recorded, decode
+
+Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
+
+EVENTS = """
+SELECT notification_id, originator_version, topic, state FROM stored_events
+WHERE originator_id = %s AND originator_version > %s AND originator_version <= %s
+ORDER BY originator_version LIMIT %s
+"""
+LOG = """
+SELECT notification_id, originator_id, originator_version, topic, state FROM stored_events
+WHERE notification_id > %s AND (%s::text[] IS NULL OR topic = ANY(%s)) ORDER BY notification_id LIMIT %s
+"""
+ENTRY = "SELECT stream_id, version FROM idempotency_keys WHERE command_id = %s AND vendor_id = %s"
+KEY = "SELECT fingerprint, answer, position FROM idempotency_keys WHERE command_id = %s"
+SUBJECT_KEY = "SELECT vendor_id, wrapped_key FROM subject_keys WHERE subject_id = %s"
+LAST_POSITION = "SELECT coalesce(max(notification_id), 0) FROM stored_events"
+EVERY_VERSION = 2**62
+
+
+class Reader:
+    """Reads on connections of its own, apart from the committer's."""
+
+    def __init__(self, pool: Pool, master_key: MasterKey) -> None:
+        self._pool = pool
+        self._master_key = master_key
+
+    async def rows(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> list[tuple[Any, ...]]:
+        """Raises: StoreAway where the database is away or busy; asking again is safe."""
+        try:
+            async with self._pool.connection() as connection:
+                cursor = await connection.execute(sql, parameters, binary=True)
+                return await cursor.fetchall() if cursor.description else []
+        except (psycopg.OperationalError, PoolTimeout) as error:
+            raise StoreAway from error
+
+    async def view(self, streams: Sequence[UUID] = (), claims: Sequence[Claim] = ()) -> Round:
+        """State rows and owners of claims as they are now, with the programs and vendors around them."""
+        rows = await self.rows(
+            READ,
+            {
+                "streams": list(streams),
+                "kinds": [claim.kind for claim in claims],
+                "scopes": [claim.scope for claim in claims],
+                "values": [claim.value for claim in claims],
+                "keys": [],
+            },
+        )
+        view = Round()
+        view.take_in(rows)
+        return view
+
+    async def stream(self, stream_id: UUID) -> Stream | None:
+        return (await self.view([stream_id])).stream(stream_id)
+
+    async def events(
+        self, stream_id: UUID, *, after: int = 0, until: int = EVERY_VERSION, limit: int = 100_000
+    ) -> list[Recorded]:
+        """A stream's history, oldest first. `after` and `until` are versions."""
+        rows = await self.rows(EVENTS, (stream_id, after, until, limit))
+        return [decode(Notification(stream_id, version, name, state, id=id_)) for id_, version, name, state in rows]
+
+    async def log(self, *, after: int, limit: int, names: Sequence[str] | None = None) -> list[Recorded]:
+        """All streams by position, oldest first."""
+        wanted = None if names is None else list(names)
+        rows = await self.rows(LOG, (after, wanted, wanted, limit))
+        return [
+            decode(Notification(stream_id, version, name, state, id=id_))
+            for id_, stream_id, version, name, state in rows
+        ]
+
+    async def last_position(self) -> int:
+        """The newest event's position; 0 where there is none."""
+        return int((await self.rows(LAST_POSITION))[0][0])
+
+    async def known(self, once: Once) -> Outcome | None:
+        """What was answered to this command before; None where it is new.
+
+        Raises:
+            KeyReused: The key belongs to another request.
+            Refused: The remembered refusal.
+        """
+        rows = await self.rows(KEY, (once.command_id,))
+        if not rows:
+            return None
+        fingerprint, answer, position = rows[0]
+        if fingerprint != once.fingerprint:
+            raise KeyReused
+        return recall(answer, position).told()
+
+    async def entry(self, entry_id: UUID, vendor_id: UUID) -> Recorded:
+        """The event that made an entry.
+
+        Raises: EntryNotFound where this vendor has no such entry.
+        """
+        rows = await self.rows(ENTRY, (entry_id, vendor_id))
+        if not rows or rows[0][0] is None:
+            raise EntryNotFound
+        stream_id, version = rows[0]
+        return (await self.events(stream_id, after=version - 1, until=version))[0]
+
+    async def subject_key(self, subject_id: UUID) -> SubjectKey:
+        """Raises: CardIsErased where the key is destroyed."""
+        rows = await self.rows(SUBJECT_KEY, (subject_id,))
+        if not rows:
+            raise CardIsErased
+        return self._master_key.unwrap(subject_id, rows[0][0], rows[0][1])
+
+    async def subject_key_or_new(self, subject_id: UUID, vendor_id: UUID) -> SubjectKey:
+        try:
+            return await self.subject_key(subject_id)
+        except CardIsErased:
+            return self._master_key.new_subject(subject_id, vendor_id)
