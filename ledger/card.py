@@ -108,6 +108,7 @@ class EarnReversed:
     points_taken: int
     shortfall: int  # Units the policy `within_balance` could not take.
     amount_minor: int
+    is_stamps: bool
     total_units_reversed: int  # Over all reversals of that entry, shortfalls included.
     total_amount_reversed: int
     last_stamp_at: datetime | None  # The newest unreversed stamp that still matters to the cooldown.

@@ -1,7 +1,7 @@
 """What travels between a command and the committer: what to read, what was decided, what to answer."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -107,4 +107,3 @@ class Outcome:
     answer: str
     position: int | None
     is_replay: bool = False
-    facts: dict[str, Any] = field(default_factory=dict)

@@ -164,6 +164,7 @@ def _earn_reversed(
         points_taken=points,
         shortfall=shortfall,
         amount_minor=amount_minor,
+        is_stamps=is_stamps,
         total_units_reversed=total.units,
         total_amount_reversed=total.amount_minor,
         last_stamp_at=recent[-1].at if recent else None,

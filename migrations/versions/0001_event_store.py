@@ -139,7 +139,7 @@ CREATE TABLE subject_keys (
 # One check at a time for each PIN, in all processes together; a crashed holder's turn ends by itself.
 PIN_TURNS = """
 CREATE UNLOGGED TABLE pin_turns (
-    pin_id uuid PRIMARY KEY,
+    turn_id uuid PRIMARY KEY,
     holder uuid NOT NULL,
     expires_at timestamptz NOT NULL
 );
