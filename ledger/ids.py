@@ -45,8 +45,12 @@ def luhn_digit(body: str) -> str:
     return str(-total % 10)
 
 
+def looks_like_card_number(text: str) -> bool:
+    return len(text) == 12 and text.isascii() and text.isdigit()
+
+
 def is_card_number(text: str) -> bool:
-    return len(text) == 12 and text.isascii() and text.isdigit() and luhn_digit(text[:-1]) == text[-1]
+    return looks_like_card_number(text) and luhn_digit(text[:-1]) == text[-1]
 
 
 def new_qr_token() -> str:

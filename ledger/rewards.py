@@ -73,6 +73,18 @@ def redeem(
     ]
 
 
+def redeem_any(card: Card, program: Program, *, now: datetime) -> list[CardEvent]:
+    """The stamp reward or else the cheapest point reward: to find out whether anything could be redeemed."""
+    nobody = UUID(int=0)
+    cheapest = min(program.rewards, key=lambda reward: reward.points_cost, default=None)
+    try:
+        return redeem(card, program, entry_id=nobody, reward_id=None, now=now)
+    except (NotEnoughStamps, ProgramTypeMismatch):
+        if cheapest is None:
+            raise
+        return redeem(card, program, entry_id=nobody, reward_id=cheapest.reward_id, now=now)
+
+
 def standing(card: Card, program: Program, now: datetime) -> Standing:
     """The card as a till or its holder should see it at `now`."""
     rules = program.rules_at(now)

@@ -6,7 +6,7 @@ sealed field of the person unreadable and leaves every hash over the stored byte
 
 import hmac
 import os
-from base64 import b64decode, urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64decode, b64encode, urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass, field
 from hashlib import sha256
 from uuid import UUID
@@ -50,6 +50,9 @@ class MasterKey:
         """Raises: ValueError where the text is not 32 bytes in base64."""
         return cls(b64decode(text, validate=True))
 
+    def to_base64(self) -> str:
+        return b64encode(self.key).decode()
+
     @property
     def key_id(self) -> str:
         """Names the key without telling it."""
@@ -77,6 +80,10 @@ class MasterKey:
     def lookup(self, vendor_id: UUID, kind: str, value: str) -> bytes:
         """What finds a person by email or phone: equal for equal values of one vendor, tells nothing else."""
         return hmac.digest(self.derive("look-ups"), f"{vendor_id}:{kind}:{value}".encode(), "sha256")
+
+    def lookup_address(self, address: str) -> str:
+        """What stands for a network address where requests are counted."""
+        return hmac.digest(self.derive("addresses"), address.encode(), "sha256").hex()[:32]
 
 
 def seal(secret: Secret, subject: SubjectKey, *, stream_id: UUID, version: int, name: str) -> Secret:

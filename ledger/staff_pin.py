@@ -16,6 +16,10 @@ from ledger.personal import Secret
 Role: TypeAlias = Literal["staff", "manager"]
 Operation: TypeAlias = Literal["stamp", "earn", "redeem", "reverse", "adjust"]
 OPERATIONS: tuple[Operation, ...] = ("stamp", "earn", "redeem", "reverse", "adjust")
+OPERATIONS_OF_ROLE: dict[Role, tuple[Operation, ...]] = {
+    "staff": ("stamp", "earn", "redeem", "reverse"),
+    "manager": OPERATIONS,
+}
 
 FAILURES_MAX = 5
 FAILURES_WINDOW = timedelta(minutes=15)

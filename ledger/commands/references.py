@@ -6,7 +6,7 @@ from uuid import UUID
 from ledger.card import Card
 from ledger.decision import Claim, Stream, View
 from ledger.errors import CardNotFound, ProgramNotFound
-from ledger.ids import is_card_number
+from ledger.ids import looks_like_card_number
 from ledger.program import Program
 from ledger.seal import MasterKey, digest_of
 
@@ -56,7 +56,7 @@ class CardReference:
     def __init__(self, text: str) -> None:
         self.stream_id: UUID | None = None
         self.claim: Claim | None = None
-        if is_card_number(text):
+        if looks_like_card_number(text):
             self.claim = number_claim(text)
             return
         try:

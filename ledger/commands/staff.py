@@ -12,7 +12,7 @@ from base64 import b64encode, urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -39,7 +39,7 @@ from ledger.ids import derived
 from ledger.personal import Secret
 from ledger.reader import Reader
 from ledger.seal import MasterKey, SubjectKey, unseal
-from ledger.staff_pin import OPERATIONS, Operation, Role, StaffPin, StaffPinEvent
+from ledger.staff_pin import OPERATIONS_OF_ROLE, Operation, Role, StaffPin, StaffPinEvent
 
 BCRYPT_COST = 10
 CHECKS_IN_PARALLEL = 2
@@ -62,6 +62,16 @@ INSERT INTO rate_counts AS r (subject, window_start, count) VALUES (%s, date_tru
 ON CONFLICT (subject, window_start) DO UPDATE SET count = r.count + 1
 """
 FAILURES = "SELECT count FROM rate_counts WHERE subject = %s AND window_start = date_trunc('hour', now())"
+
+
+@dataclass(frozen=True, slots=True)
+class StaffSession:
+    """A token that is ours. `renewed` is the token for another idle period."""
+
+    staff: ProvenStaff
+    terminal_id: str | None
+    is_running: bool
+    renewed: str
 
 
 class StaffCommands:
@@ -122,7 +132,7 @@ class StaffCommands:
                 staff_id=staff_id,
                 name=Secret(name),
                 role=role,
-                operations=OPERATIONS if operations is None else operations,
+                operations=OPERATIONS_OF_ROLE[role] if operations is None else operations,
                 pin_hash=hashed,
                 now=now,
             )
@@ -232,30 +242,29 @@ class StaffCommands:
         token, idle_until = self._token(proven, caller, session_id, ends_at, now)
         return token, idle_until, ends_at
 
-    def session(self, token: str, *, caller: Caller) -> tuple[ProvenStaff, str]:
-        """Who a Staff-Session token stands for, and the token renewed for another idle period.
+    def session(self, token: str, *, caller: Caller) -> StaffSession:
+        """Read a Staff-Session token: whose it is, and whether it still runs.
 
         Whether PIN and staff member are still as they were is checked when something is recorded.
 
-        Raises: StaffSessionInvalid.
+        Raises: StaffSessionInvalid where it is not one of ours, or another vendor's or terminal's.
         """
         body, _, signature = token.partition(".")
         if not hmac.compare_digest(self._signature(body).encode(), signature.encode()):
             raise StaffSessionInvalid
         claims = orjson.loads(urlsafe_b64decode(body))
-        now = self._clock()
-        ends_at = datetime.fromisoformat(claims["ends_at"])
-        if claims["vendor"] != str(caller.vendor_id) or now >= min(
-            datetime.fromisoformat(claims["idle_until"]), ends_at
-        ):
+        if claims["vendor"] != str(caller.vendor_id):
             raise StaffSessionInvalid
         if claims["terminal"] is not None and caller.terminal_id not in (None, claims["terminal"]):
             raise StaffSessionInvalid
+        now = self._clock()
+        ends_at = datetime.fromisoformat(claims["ends_at"])
         staff = ProvenStaff(UUID(claims["pin"]), claims["credential"], is_session=True)
         renewed, _ = self._token(
             staff, replace(caller, terminal_id=claims["terminal"]), UUID(claims["session"]), ends_at, now
         )
-        return staff, renewed
+        is_running = now < min(datetime.fromisoformat(claims["idle_until"]), ends_at)
+        return StaffSession(staff, claims["terminal"], is_running, renewed)
 
     def _token(
         self, staff: ProvenStaff, caller: Caller, session_id: UUID, ends_at: datetime, now: datetime

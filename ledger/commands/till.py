@@ -34,6 +34,14 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class Allowed:
+    """An operation, and the refusal it would meet now."""
+
+    operation: Operation
+    refusal: Refused | None
+
+
+@dataclass(frozen=True, slots=True)
 class _Till:
     """A card as the round finds it, and the one who acts on it."""
 
@@ -158,6 +166,30 @@ class TillCommands:
 
         return await self._submit(CardReference(str(card)), asked, "reverse", decide, attempts.ReversalRefused)
 
+    async def allowed(self, card: CardReference, vendor_id: UUID) -> list[Allowed]:
+        """What one stamp, one purchase or one redemption would meet right now. Nothing is recorded.
+
+        Raises: CardNotFound.
+        """
+        view = await self._reader.view(card.streams, card.claims)
+        stream = card.find(view, vendor_id)
+        program: Program = program_of(view, stream.parent_id, vendor_id).state
+        now = max(self._clock(), stream.state.last_at)
+        tries: dict[Operation, Callable[[], object]] = {
+            "stamp": lambda: earning.stamp(stream.state, program, entry_id=stream.stream_id, count=1, now=now),
+            "earn": lambda: earning.earn_points(
+                stream.state,
+                program,
+                entry_id=stream.stream_id,
+                purchase_amount_minor=0,
+                paid_with_reward_minor=0,
+                currency=program.currency,
+                now=now,
+            ),
+            "redeem": lambda: rewards.redeem_any(stream.state, program, now=now),
+        }
+        return [Allowed(operation, _refusal_of(attempt)) for operation, attempt in tries.items()]
+
     async def _where_it_stands_now(self, card_id: UUID) -> UUID:
         """The card itself, or the one that replaced it: an entry can be undone after its card was lost."""
         while (stream := await self._reader.stream(card_id)) is not None and stream.state.replaced_by is not None:
@@ -221,6 +253,14 @@ class TillCommands:
             raise PinRequired
         pin_id = caller.staff.pin_id if caller.staff else None
         return stream, _Till(stream.state, program, program_stream.stream_id, now, staff, pin_id)
+
+
+def _refusal_of(attempt: Callable[[], object]) -> Refused | None:
+    try:
+        attempt()
+    except Refused as refusal:
+        return refusal
+    return None
 
 
 def _append(stream: Stream, till: _Till, caller: Caller, events: Sequence[CardEvent]) -> Append:

@@ -1,0 +1,43 @@
+# `make run` and `make test` need only make and Python ≥ 3.11. uv is used when it is there, else put into .venv by pip.
+PY ?= python3
+BIN := .venv/bin
+UV := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-postgres15 check faults bench clean
+
+help: ## What can be made
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.venv/.ok: pyproject.toml uv.lock
+	@command -v uv >/dev/null || [ -x $(BIN)/uv ] || { $(PY) -m venv .venv && $(BIN)/pip install -q uv; }
+	@$(UV) sync -q --frozen --inexact --python $(PY)
+	@touch $@
+
+setup: .venv/.ok ## Install everything into .venv
+
+run: .venv/.ok ## The service on an embedded PostgreSQL, until Ctrl-C (LOYALTY_DEMO=1 for demo data)
+	@exec $(BIN)/loyalty-ledger run
+
+test: .venv/.ok ## All tests but the long ones
+	@$(BIN)/pytest
+
+test-postgres15: .venv/.ok ## The same on Debian's PostgreSQL 15 (installs it when run as root)
+	@$(BIN)/python -m tests.with_debian_postgres
+
+check: .venv/.ok ## Format, lint, types, imports, dependencies, tests: what CI runs
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/deptry .
+	@$(BIN)/pytest
+
+faults: .venv/.ok ## Kill the service and the database under load; minutes
+	@$(BIN)/pytest -n 0 -m faults --timeout 900 -s
+
+bench: .venv/.ok ## Measure against pgbench and a plain CRUD service; minutes
+	@$(BIN)/python -m tests.benchmarks.run
+
+clean: ## Remove what was installed and built (never the data in .data)
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,1 @@
+"""Routes for administrators and auditors: who may call stands in every signature."""

@@ -1,0 +1,25 @@
+"""How the service is doing."""
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from api.dependencies import AdminOrAuditor, TheParts
+from api.models import System
+from projections.read_model import status
+
+router = APIRouter(tags=["system"])
+
+
+@router.get("/system", summary="Positions and lags", response_model=System)
+async def read_system(_: AdminOrAuditor, parts: TheParts) -> Any:
+    """The newest position of the stream, how far each projection is, and what waits."""
+    head = await parts.reader.last_position()
+    return {
+        "position": head,
+        "projections": [
+            {**projection, "lag_events": max(head - projection["position"], 0)}
+            for projection in await status(parts.reader)
+        ],
+        "commands_waiting": parts.ledger.committer.waiting,
+    }

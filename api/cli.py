@@ -1,0 +1,196 @@
+"""The command `loyalty-ledger`. Everything heavy is imported by the subcommand that needs it."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    help="An event-sourced ledger for loyalty cards: stamps and points that can be proved.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def main() -> None:
+    """The entry point: an error that the one at the keyboard can mend is a sentence, not a traceback."""
+    try:
+        app()
+    except Exception as error:
+        if type(error).__name__ not in ("SettingsError", "LocalPostgresError", "ServerUnfit", "UpgradeIsBusy"):
+            raise
+        typer.secho(str(error), fg=typer.colors.RED, err=True)
+        sys.exit(2)
+
+
+@app.command()
+def run() -> None:
+    """All in one: database, migrations, API, pages and projections, until Ctrl-C."""
+    _serve(projects=True, workers=1)
+
+
+@app.command()
+def serve(
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes that answer requests.")] = 1,
+) -> None:
+    """The API alone. Run `project` beside it."""
+    _serve(projects=False, workers=workers)
+
+
+def _serve(*, projects: bool, workers: int) -> None:
+    from api.database import opened
+    from api.logs import configure
+    from api.serving import run_all, serve_with_workers
+    from api.settings import read_settings
+
+    settings = read_settings()
+    configure(settings.log_format, settings.log_level)
+    typer.echo("Starting …")
+    with opened(settings) as database:
+
+        def ready(address: str) -> None:
+            typer.echo(f"Ready: {address}   API reference: {address}/docs")
+            if database.keys.admin_key_file is not None:
+                typer.echo(f"Admin key: {database.keys.admin_key}   (kept in {database.keys.admin_key_file})")
+            typer.echo("Stop with Ctrl-C.")
+
+        if settings.demo:
+            _demo(database)
+        if workers > 1:
+            serve_with_workers(settings, database, workers)
+        else:
+            run_all(settings, database, projects=projects, ready=ready)
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to the newest shape. Safe to run at any time, also from several places at once."""
+    from api.database import opened
+    from api.settings import read_settings
+    from migrations.upgrade import current
+
+    with opened(read_settings()) as database:
+        typer.echo(f"The database is at revision {current(database.url)}.")
+
+
+@app.command()
+def project() -> None:
+    """Keep the query tables up with the stream, until Ctrl-C."""
+    from api.database import opened
+    from api.logs import configure
+    from api.serving import project_until_stopped
+    from api.settings import read_settings
+
+    settings = read_settings()
+    configure(settings.log_format, settings.log_level)
+    with opened(settings) as database:
+        project_until_stopped(database)
+
+
+@app.command()
+def rebuild(
+    tables: Annotated[list[str] | None, typer.Argument(help="Tables to make anew; none: all.")] = None,
+) -> None:
+    """Make query tables anew from the stream, while the service goes on."""
+    from api.database import opened
+    from api.settings import read_settings
+    from projections.rebuild import TABLES
+    from projections.rebuild import rebuild as make_anew
+
+    unknown = sorted(set(tables or ()) - set(TABLES))
+    if unknown:
+        raise typer.BadParameter(f"{', '.join(unknown)}: known are {', '.join(TABLES)}")
+    with opened(read_settings()) as database, _Progress("Rebuilding") as progress:
+        make_anew(database.url, database.keys.master_key, tables=tables or None, progress=progress)
+    typer.echo("The tables are rebuilt.")
+
+
+@app.command()
+def check() -> None:
+    """Fold every stream and compare with the tables; exit 1 and name each difference."""
+    from api.database import opened
+    from api.settings import read_settings
+    from projections.check import check as compare
+
+    with opened(read_settings()) as database, _Progress("Checking") as progress:
+        differences = compare(database.url, database.keys.master_key, progress=progress)
+    for difference in differences:
+        typer.echo(
+            f"{difference.table} {difference.row} {difference.column}:"
+            f" expected {difference.expected!r}, found {difference.found!r}"
+        )
+    if differences:
+        typer.secho(f"{len(differences)} differences.", fg=typer.colors.RED, err=True)
+        raise typer.Exit(1)
+    typer.echo("Every table says what the stream says.")
+
+
+@app.command()
+def demo() -> None:
+    """A vendor with two programs, staff, 200 cards and 90 days of history. Does nothing where it is already."""
+    from api.database import opened
+    from api.settings import read_settings
+
+    with opened(read_settings()) as database:
+        _demo(database)
+
+
+def _demo(database: Any) -> None:
+    from api.demo import seed
+
+    with _Progress("Making demo data") as progress:
+        shown = seed(database.url, database.keys.master_key, progress=progress)
+    typer.echo(shown)
+
+
+@app.command()
+def openapi(
+    file: Annotated[Path | None, typer.Option(help="Where to write it; absent: standard output.")] = None,
+) -> None:
+    """The API's description, OpenAPI 3.1 in JSON."""
+    import json
+
+    from api.main import describe
+
+    text = json.dumps(describe(), indent=2, ensure_ascii=False) + "\n"
+    if file is None:
+        sys.stdout.write(text)
+    else:
+        file.write_text(text)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what keeps the service from running well, and what to do about it; exit 1 if anything does."""
+    from api.doctor import examine
+
+    findings = examine()
+    for finding in findings:
+        mark, colour = ("✓", typer.colors.GREEN) if finding.is_well else ("✗", typer.colors.RED)
+        typer.secho(f"{mark} {finding.sentence}", fg=colour)
+    if not all(finding.is_well for finding in findings):
+        raise typer.Exit(1)
+
+
+class _Progress:
+    """A progress bar for something that counts; a plain last line where the output is no terminal."""
+
+    def __init__(self, title: str) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._progress = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        )
+        self._task = self._progress.add_task(title, total=None)
+
+    def __enter__(self) -> "_Progress":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def __call__(self, done: int, total: int) -> None:
+        self._progress.update(self._task, completed=done, total=total)

@@ -1,0 +1,63 @@
+"""Whether the process lives, whether it can work, and numbers for those who watch."""
+
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
+
+from api.dependencies import Public, TheParts
+from api.errors import NotReady
+from api.models import Health
+from api.openapi import responses
+from ledger.errors import StoreAway
+from projections.read_model import status
+
+router = APIRouter(tags=["health"], dependencies=[Public])
+
+
+@router.get("/health/live", summary="Whether the process lives", response_model=Health)
+async def read_liveness() -> Any:
+    """Answers as long as the process runs, whatever else is broken."""
+    return {"status": "live"}
+
+
+@router.get("/health/ready", summary="Whether it can work", response_model=Health, responses=responses(NotReady))
+async def read_readiness(parts: TheParts) -> Any:
+    """The stream's position and each projection's; 503 while the database is away or a projection is stopped."""
+    try:
+        head, found = await parts.reader.last_position(), await status(parts.reader)
+    except StoreAway:
+        raise NotReady from None
+    projections = [
+        {"name": p["name"], "position": p["position"], "lag_events": max(head - p["position"], 0)} for p in found
+    ]
+    is_ready = not any(p["error"] for p in found)
+    body = {"status": "ready" if is_ready else "not_ready", "position": head, "projections": projections}
+    if not is_ready:
+        raise NotReady
+    return JSONResponse(body, HTTPStatus.OK)
+
+
+@router.get(
+    "/metrics",
+    summary="Numbers for Prometheus",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {}}, "description": "Prometheus text format."}},
+)
+async def read_metrics(parts: TheParts) -> Response:
+    """The service's gauges in Prometheus's text format. No label ever holds a name, a number or a key."""
+    registry = CollectorRegistry()
+    Gauge("loyalty_commands_waiting", "Commands in the committer's queue", registry=registry).set(
+        parts.ledger.committer.waiting
+    )
+    Gauge("loyalty_rounds_total", "Rounds written since the start", registry=registry).set(
+        parts.ledger.committer.rounds
+    )
+    head, found = await parts.reader.last_position(), await status(parts.reader)
+    Gauge("loyalty_stream_position", "Newest position of the stream", registry=registry).set(head)
+    lag = Gauge("loyalty_projection_lag_events", "Events not yet projected", ["projection"], registry=registry)
+    for projection in found:
+        lag.labels(projection["name"]).set(max(head - projection["position"], 0))
+    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

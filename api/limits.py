@@ -1,0 +1,53 @@
+"""How often somebody may try: look-ups of numbers that are not there, and public enrolments.
+
+Look-ups are counted in this process; enrolments in the database, because all processes share them.
+"""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
+
+from api.dependencies import Parts, TheParts
+from ledger.commands.caller import Caller
+from ledger.errors import RateLimited
+
+_limiter = MovingWindowRateLimiter(MemoryStorage())
+
+COUNT = """
+INSERT INTO rate_counts AS r (subject, window_start, count) VALUES (%s, date_trunc('hour', now()), 1)
+ON CONFLICT (subject, window_start) DO UPDATE SET count = r.count + 1
+RETURNING count, ceil(extract(epoch FROM date_trunc('hour', now()) + interval '1 hour' - now()))::int
+"""
+
+
+class LookupLimit:
+    """Misses of one key: an honest till hardly has any, somebody guessing numbers has nothing else."""
+
+    def __init__(self, parts: TheParts) -> None:
+        self._item = RateLimitItemPerMinute(parts.settings.lookups_per_minute)
+
+    def count_miss(self, caller: Caller) -> None:
+        """Raises: RateLimited once there were too many."""
+        if not _limiter.hit(self._item, "lookup", str(caller.api_key_id)):
+            raise RateLimited(retry_after_seconds=60)
+
+
+class EnrolmentLimit:
+    def __init__(self, parts: TheParts) -> None:
+        self._parts: Parts = parts
+
+    async def count(self, request: Request) -> None:
+        """Raises: RateLimited once this address enrolled too often within the hour."""
+        address = request.client.host if request.client else "unknown"
+        digest = self._parts.master_key.lookup_address(address)
+        rows = await self._parts.reader.rows(COUNT, (f"enrolment:{digest}",))
+        count, seconds = rows[0]
+        if count > self._parts.settings.enrolments_per_hour:
+            raise RateLimited(retry_after_seconds=max(seconds, 1))
+
+
+Lookups = Annotated[LookupLimit, Depends(LookupLimit)]
+Enrolments = Annotated[EnrolmentLimit, Depends(EnrolmentLimit)]

@@ -1,0 +1,134 @@
+"""Where the parts meet: one application out of settings, keys and a database."""
+
+import gc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
+
+from api import health, openapi, problems
+from api.admin import events as admin_events
+from api.admin import programs as admin_programs
+from api.admin import system as admin_system
+from api.admin import vendors as admin_vendors
+from api.auth import Authenticator
+from api.bodies import StrictRoute
+from api.dependencies import Parts
+from api.in_flight import InFlight
+from api.key_files import Keys
+from api.middleware import Admission, BodyLimit, Requests
+from api.public import cards as public_cards
+from api.public import programs as public_programs
+from api.settings import Settings
+from api.vendor import adjustments, cards, entries, pins, points, programs, redemptions, stamps, stats
+from ledger.commands import Ledger
+from ledger.reader import Pool, Reader
+from ledger.recorder import APP_ROLE
+from ledger.seal import MasterKey
+from projections.positions import Waiter
+
+READERS_MAX = 8
+GC_THRESHOLDS = (200_000, 100, 1_000)
+
+ADMIN = (admin_vendors, admin_programs, admin_events, admin_system)
+VENDOR = (programs, cards, stamps, points, redemptions, adjustments, entries, pins, stats)
+PUBLIC = (public_programs, public_cards)
+
+TAGS = (
+    {"name": "stamps", "description": "Stamping cards, with cooldown, daily limit and staff PIN."},
+    {"name": "points", "description": "Points for purchases."},
+    {"name": "redemptions", "description": "Swapping units for rewards."},
+    {"name": "adjustments", "description": "Putting a balance right by hand."},
+    {"name": "entries", "description": "Undoing an entry by a new one."},
+    {"name": "cards", "description": "Enrolment, look-up, and a card's life."},
+    {"name": "transactions", "description": "The audit log as a table."},
+    {"name": "programs", "description": "The rules of a scheme, through time."},
+    {"name": "staff", "description": "Staff PINs and sessions."},
+    {"name": "statistics", "description": "Counts and series."},
+    {"name": "vendors", "description": "Merchants and their API keys."},
+    {"name": "audit", "description": "The stream itself."},
+    {"name": "system", "description": "How the service is doing."},
+    {"name": "public", "description": "What customers can read and do, without a key."},
+    {"name": "health", "description": "For those who watch the service."},
+)
+
+
+def create_app(settings: Settings, keys: Keys, conninfo: str) -> FastAPI:
+    """The service over a database that is migrated already.
+
+    Args:
+        conninfo: Any libpq URI; the login user must be a member of the application's role.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        pool: Pool = AsyncConnectionPool(
+            conninfo,
+            kwargs={"autocommit": True, "connect_timeout": 2},
+            configure=_act_as_application,
+            min_size=1,
+            max_size=READERS_MAX,
+            timeout=1,
+            max_waiting=500,
+            open=False,
+        )
+        await pool.open()
+        ledger = Ledger(conninfo, pool, keys.master_key)
+        waiter = Waiter(conninfo)
+        app.state.parts = Parts(
+            settings=settings,
+            ledger=ledger,
+            reader=Reader(pool, keys.master_key),
+            master_key=keys.master_key,
+            authenticator=Authenticator(ledger.vendors, admin_key=keys.admin_key, auditor_key=keys.auditor_key),
+            in_flight=InFlight(),
+            waiter=waiter,
+        )
+        await ledger.start()
+        await waiter.start()
+        _calm_the_garbage_collector()
+        try:
+            yield
+        finally:
+            await waiter.stop()
+            await ledger.stop()
+            await pool.close()
+
+    app = FastAPI(
+        title="Loyalty ledger", version="0.1.0", lifespan=lifespan, generate_unique_id_function=openapi.operation_id
+    )
+    for prefix, nouns in (("admin", ADMIN), ("vendor", VENDOR), ("", PUBLIC)):
+        router = APIRouter(
+            prefix="/".join(part for part in ("/api/v1", prefix, "loyalty") if part), route_class=StrictRoute
+        )
+        for noun in nouns:
+            router.include_router(noun.router)
+        app.include_router(router)
+    app.include_router(health.router)
+    problems.install(app)
+    openapi.install(app, TAGS)
+    # The last added is the outermost.
+    app.add_middleware(BodyLimit, bytes_max=settings.body_bytes_max, seconds_max=settings.body_seconds_max)
+    app.add_middleware(Admission, in_flight_max=settings.in_flight_max)
+    app.add_middleware(Requests, public_url=settings.public_url)
+    return app
+
+
+async def _act_as_application(connection: AsyncConnection[Any]) -> None:
+    await connection.execute(f"SET ROLE {APP_ROLE}; SET statement_timeout = 5000")
+
+
+def _calm_the_garbage_collector() -> None:
+    """What exists now stays; collecting it again and again costs tens of milliseconds at a time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+
+
+def describe() -> dict[str, Any]:
+    """The OpenAPI document, without a database."""
+    nothing = Keys(admin_key="", auditor_key=None, master_key=MasterKey(bytes(32)), admin_key_file=None)
+    return create_app(Settings(), nothing, "").openapi()

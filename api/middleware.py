@@ -1,0 +1,202 @@
+"""What happens to every request before and after its endpoint, in plain ASGI.
+
+Outermost first: a request gets its id, its log line and the headers every answer carries; then it is admitted or sent
+away at once; then its body is read, up to a limit. What fails anywhere inside is answered as a problem document.
+"""
+
+import asyncio
+import random
+import re
+from collections.abc import Mapping
+from time import perf_counter
+from urllib.parse import urlsplit
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.errors import MalformedRequest, TooLarge, TooSlow
+from api.problems import REQUEST_ID, send_problem
+from ledger.errors import Overloaded
+from ledger.ids import new_id
+
+ALWAYS_ANSWERED = ("/health/live", "/health/ready", "/metrics")
+RETRY_SECONDS_MAX = 3
+
+_SANE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{7,63}")
+
+log = structlog.get_logger("api.access")
+
+
+def request_id_of(scope: Scope) -> str:
+    """The id of this request; empty outside of `Requests`."""
+    return str(scope.get(REQUEST_ID, ""))
+
+
+class Requests:
+    """Id, log line, headers, and a problem document for whatever nobody expected.
+
+    Args:
+        public_url: With https, browsers are told to use nothing else.
+    """
+
+    def __init__(self, app: ASGIApp, public_url: str = "") -> None:
+        self.app = app
+        self._is_https = urlsplit(public_url).scheme == "https"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if _SANE_ID.fullmatch(given) else str(new_id())
+        scope[REQUEST_ID] = request_id
+        began, status = perf_counter(), 0
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                self._add_headers(MutableHeaders(scope=message), scope["path"], request_id)
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self.app(scope, receive, answer)
+            except Exception as error:
+                if status:  # Half an answer is out already: only the server can end it.
+                    raise
+                await send_problem(error, scope, receive, answer)
+            finally:
+                log.info(
+                    "request",
+                    method=scope["method"],
+                    route=route_of(scope),
+                    status=status,
+                    milliseconds=round((perf_counter() - began) * 1000, 1),
+                )
+
+    def _add_headers(self, headers: MutableHeaders, path: str, request_id: str) -> None:
+        headers["X-Request-Id"] = request_id
+        headers.setdefault("X-Content-Type-Options", "nosniff")
+        headers.setdefault("Referrer-Policy", "no-referrer")
+        if self._is_https:
+            headers.setdefault("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
+        if path.startswith("/api/"):
+            headers.setdefault("Cache-Control", "no-store")
+            headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+
+
+class Admission:
+    """At most so many requests at once: one more is refused at once, so that those admitted are answered soon."""
+
+    def __init__(self, app: ASGIApp, in_flight_max: int, always_answered: tuple[str, ...] = ALWAYS_ANSWERED) -> None:
+        self.app = app
+        self._in_flight_max = in_flight_max
+        self._always_answered = always_answered
+        self._in_flight = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in self._always_answered:
+            await self.app(scope, receive, send)
+            return
+        if self._in_flight >= self._in_flight_max:
+            # Those sent away come back at different times.
+            await send_problem(
+                Overloaded(retry_after_seconds=random.randint(1, RETRY_SECONDS_MAX)), scope, receive, send
+            )
+            return
+        self._in_flight += 1
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self._in_flight -= 1
+
+
+class BodyLimit:
+    """Reads the whole body, up to a size and within a time, before anybody works on the request.
+
+    Args:
+        larger: For paths that begin with the key, another size. The longest key counts.
+    """
+
+    def __init__(
+        self, app: ASGIApp, bytes_max: int, seconds_max: float, larger: Mapping[str, int] | None = None
+    ) -> None:
+        self.app = app
+        self._bytes_max = bytes_max
+        self._seconds_max = seconds_max
+        self._larger = sorted((larger or {}).items(), key=lambda item: -len(item[0]))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        declared = headers.get("content-length")
+        if declared is None and "transfer-encoding" not in headers and not _is_unframed(scope):
+            await self.app(scope, receive, send)
+            return
+        limit_bytes = next((most for path, most in self._larger if scope["path"].startswith(path)), self._bytes_max)
+        if declared is not None and not (declared.isascii() and declared.isdigit() and len(declared) < 20):
+            await send_problem(MalformedRequest(what="Content-Length", why="it is not a number"), scope, receive, send)
+            return
+        if declared is not None and int(declared) > limit_bytes:
+            await send_problem(TooLarge(limit_bytes=limit_bytes), scope, receive, send)
+            return
+        try:
+            async with asyncio.timeout(self._seconds_max):
+                body = await _read(receive, limit_bytes)
+        except TimeoutError:
+            await send_problem(TooSlow(limit_seconds=self._seconds_max), scope, receive, send)
+            return
+        except TooLarge as error:
+            await send_problem(error, scope, receive, send)
+            return
+        if body is None:  # The caller left: nobody is there to answer.
+            return
+        await self.app(scope, _once_more(body, receive), send)
+
+
+def _is_unframed(scope: Scope) -> bool:
+    """Whether a body may come without a header that says so: not in HTTP/1."""
+    return not str(scope.get("http_version", "1.1")).startswith("1")
+
+
+async def _read(receive: Receive, limit_bytes: int) -> bytes | None:
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        body += message.get("body", b"")
+        if len(body) > limit_bytes:
+            raise TooLarge(limit_bytes=limit_bytes)
+        if not message.get("more_body", False):
+            return bytes(body)
+
+
+def _once_more(body: bytes, receive: Receive) -> Receive:
+    """The body that was read, as one message; then whatever the server says next."""
+    is_told = False
+
+    async def again() -> Message:
+        nonlocal is_told
+        if is_told:
+            return await receive()
+        is_told = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again
+
+
+def route_of(scope: Scope) -> str:
+    """The path that was asked with its parameters by name, since one of them may be a card's token; - for no route."""
+    if "route" not in scope:
+        return "-"
+    parameters = {str(value): f"{{{name}}}" for name, value in scope.get("path_params", {}).items()}
+    path = str(scope["path"])
+    for value in parameters:
+        if "/" in value:
+            path = path.replace(value, parameters[value])
+    return "/".join(parameters.get(segment, segment) for segment in path.split("/"))

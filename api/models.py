@@ -1,0 +1,279 @@
+"""What answers look like. The ledger answers in these fields; here they get their types, meanings and examples."""
+
+from datetime import datetime
+from typing import Any, Generic, Literal, TypeVar
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+T = TypeVar("T")
+CARD = "01930f2a-7c1e-7d3a-9b1f-5f0c3f1f2a10"
+EXAMPLE_TIME = "2026-03-14T09:26:53.589793Z"
+
+
+class Answer(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+
+class Page(Answer, Generic[T]):
+    items: list[T]
+    next_cursor: str | None = Field(None, description="Ask again with it for what comes after; null at the end.")
+
+
+class Receipt(Answer):
+    """What a caller keeps: the card's version, and the digest its whole history leads to."""
+
+    card_version: int = Field(examples=[12])
+    head: str = Field(examples=["74987065e6413d904d561af6b3d0a2774a6e5a7c7616fc5475778d2b69b90cf0"])
+
+
+class Entry(Answer):
+    """One entry of a card, and where the card stands after it."""
+
+    entry_id: UUID = Field(examples=["150f970e-61f8-582b-b939-27a78e5e2cd5"])
+    type: str = Field(examples=["stamp_earned"])
+    card_id: UUID = Field(examples=[CARD])
+    stamps_delta: int = Field(examples=[1])
+    points_delta: int = Field(examples=[0])
+    stamp_count: int = Field(examples=[7])
+    points_balance: int = Field(examples=[0])
+    stamps_target: int | None = Field(examples=[10])
+    stamps_until_reward: int | None = Field(examples=[3])
+    rewards_available: int = Field(examples=[0])
+    remaining_stamps_today: int | None = Field(examples=[4])
+    next_stamp_at: datetime | None = Field(examples=[EXAMPLE_TIME])
+    card_version: int = Field(examples=[12])
+    position: int | None = Field(None, examples=[4711], description="Null in a dry run.")
+    receipt: Receipt
+    occurred_at: datetime = Field(examples=[EXAMPLE_TIME])
+    recorded_at: datetime = Field(examples=[EXAMPLE_TIME])
+
+
+class CustomerFacts(Answer):
+    name: str | None = Field(None, examples=["Anna"])
+    email: str | None = Field(None, examples=["anna@example.com"])
+    phone: str | None = Field(None, examples=["+352621000000"])
+
+
+class Card(Answer):
+    """A card; times are UTC, counts are whole units."""
+
+    id: UUID = Field(examples=[CARD])
+    customer_id: UUID
+    program_id: UUID
+    vendor_id: UUID
+    card_number: str = Field(examples=["927826510269"])
+    qr_code_data: str | None = Field(examples=["zgc2uCDrnA-Cy0Oof_GoBYZ_4CZjjGRO"])
+    customer: CustomerFacts | None = None
+    stamp_count: int = Field(examples=[7])
+    total_stamps_earned: int = Field(examples=[27])
+    stamps_redeemed: int = Field(examples=[2], description="Rewards redeemed with stamps.")
+    points_balance: int = Field(examples=[0])
+    total_points_earned: int = Field(examples=[0])
+    points_redeemed: int = Field(examples=[0])
+    stamps_target: int | None = Field(examples=[10])
+    stamps_until_reward: int | None = Field(examples=[3])
+    rewards_available: int = Field(examples=[0])
+    remaining_stamps_today: int | None = Field(examples=[4])
+    next_stamp_at: datetime | None = Field(examples=[EXAMPLE_TIME])
+    last_stamp_at: datetime | None = None
+    last_points_at: datetime | None = None
+    last_redemption_at: datetime | None = None
+    is_active: bool = Field(examples=[True])
+    status: Literal["active", "suspended", "closed", "replaced", "erased"] = Field(examples=["active"])
+    version: int = Field(examples=[12])
+    created_at: datetime = Field(examples=[EXAMPLE_TIME])
+    updated_at: datetime = Field(examples=[EXAMPLE_TIME])
+
+
+class Allowed(Answer):
+    """Whether an operation would pass now, and if not, the problem code and when to try again."""
+
+    operation: Literal["stamp", "earn", "redeem"]
+    is_allowed: bool
+    code: str | None = Field(None, examples=["stamp_cooldown"])
+    retry_at: datetime | None = None
+
+
+class Reward(Answer):
+    id: UUID
+    name: str = Field(examples=["A bag of beans"])
+    points_cost: int = Field(examples=[500])
+    value_minor: int | None = Field(None, examples=[1200])
+
+
+class EarnRate(Answer):
+    points: int = Field(examples=[1])
+    per_minor: int = Field(examples=[100])
+
+
+class Program(Answer):
+    """A program with the rules in force now."""
+
+    id: UUID
+    vendor_id: UUID
+    loyalty_type: Literal["stamps", "points", "hybrid"] = Field(examples=["stamps"])
+    name: str = Field(examples=["Coffee card"])
+    stamps_target: int | None = Field(examples=[10])
+    stamps_reward_description: str | None = Field(examples=["A coffee of your choice"])
+    earn_rate: EarnRate | None = None
+    points_rewards: list[Reward] = Field(default_factory=list)
+    currency: str = Field(examples=["EUR"])
+    timezone: str = Field(examples=["Europe/Luxembourg"])
+    cooldown_minutes: int = Field(examples=[15])
+    max_daily_stamps: int = Field(examples=[5])
+    require_staff_pin: bool = Field(examples=[True])
+    is_active: bool = Field(examples=[True])
+    rules_version: int = Field(examples=[1])
+    version: int = Field(examples=[2])
+    created_at: datetime = Field(examples=[EXAMPLE_TIME])
+    updated_at: datetime = Field(examples=[EXAMPLE_TIME])
+
+
+class LookedUpCard(Card):
+    program: Program
+    allowed: list[Allowed]
+
+
+class Vendor(Answer):
+    id: UUID
+    code: str = Field(examples=["corner-cafe"])
+    name: str = Field(examples=["Corner Café"])
+    country: str = Field(examples=["LU"])
+    timezone: str = Field(examples=["Europe/Luxembourg"])
+    currency: str = Field(examples=["EUR"])
+    languages: list[str] = Field(examples=[["lb", "fr"]])
+    is_active: bool = Field(examples=[True])
+    version: int = Field(examples=[1])
+    created_at: datetime = Field(examples=[EXAMPLE_TIME])
+    updated_at: datetime = Field(examples=[EXAMPLE_TIME])
+
+
+class ApiKey(Answer):
+    id: UUID
+    name: str = Field(examples=["Till 1"])
+    prefix: str = Field(examples=["llk_ZkpePSAQ"])
+    scopes: list[str] = Field(examples=[["cards", "earn", "redeem", "read"]])
+    issued_at: datetime = Field(examples=[EXAMPLE_TIME])
+    expires_at: datetime | None = None
+
+
+class NewApiKey(ApiKey):
+    key: str = Field(description="Shown this once.", examples=["llk_…"])
+
+
+class StaffPin(Answer):
+    """A staff PIN; never the PIN itself."""
+
+    id: UUID
+    vendor_id: UUID
+    program_id: UUID | None = None
+    staff_id: str = Field(examples=["marie"])
+    name: str | None = Field(examples=["Marie"])
+    role: Literal["staff", "manager"] = Field(examples=["staff"])
+    operations: list[str] = Field(examples=[["stamp", "earn", "redeem"]])
+    is_active: bool = Field(examples=[True])
+    failed_attempts: int = Field(examples=[0])
+    locked_until: datetime | None = None
+    version: int = Field(examples=[1])
+    created_at: datetime = Field(examples=[EXAMPLE_TIME])
+    updated_at: datetime = Field(examples=[EXAMPLE_TIME])
+
+
+class StaffSession(Answer):
+    token: str
+    expires_at: datetime = Field(
+        description="When the token ends unless it is used; each answer to it carries a renewed one in Staff-Session.",
+        examples=[EXAMPLE_TIME],
+    )
+    session_ends_at: datetime = Field(description="When a new PIN check is due in any case.", examples=[EXAMPLE_TIME])
+
+
+class Transaction(Answer):
+    """A row of the audit log."""
+
+    id: UUID
+    card_id: UUID
+    program_id: UUID
+    vendor_id: UUID
+    transaction_type: str = Field(examples=["stamp_earned"])
+    stamps_delta: int = Field(examples=[1])
+    points_delta: int = Field(examples=[0])
+    stamps_balance_after: int = Field(examples=[7])
+    points_balance_after: int = Field(examples=[0])
+    occurred_at: datetime = Field(examples=[EXAMPLE_TIME])
+    recorded_at: datetime = Field(examples=[EXAMPLE_TIME])
+    position: int = Field(examples=[4711])
+    card_version: int = Field(examples=[12])
+
+
+class RecordedEvent(Answer):
+    """One event as it stands in the stream."""
+
+    position: int = Field(examples=[4711])
+    stream_id: UUID
+    version: int = Field(examples=[12])
+    name: str = Field(examples=["stamps-added"])
+    recorded_at: datetime = Field(examples=[EXAMPLE_TIME])
+    occurred_at: datetime = Field(examples=[EXAMPLE_TIME])
+    hash: str
+    prev_hash: str
+    envelope: dict[str, Any]
+    data: dict[str, Any] = Field(description="Personal data and secrets stand here as ciphertext.")
+
+
+class EventPage(Answer):
+    items: list[RecordedEvent]
+    next_after: int | None = Field(None, description="Ask again with `after` set to it; null at the end.")
+
+
+class PublicProgram(Answer):
+    """What anybody may read of a program."""
+
+    id: UUID
+    name: str = Field(examples=["Coffee card"])
+    loyalty_type: Literal["stamps", "points", "hybrid"] = Field(examples=["stamps"])
+    stamps_target: int | None = Field(None, examples=[10])
+    stamps_reward_description: str | None = Field(None, examples=["A coffee of your choice"])
+    points_rewards: list[Reward] = Field(default_factory=list)
+    is_active: bool = Field(examples=[True])
+
+
+class Links(Answer):
+    card: str
+    apple_pass: str | None = None
+    google_save: str | None = None
+
+
+class Enrolment(Answer):
+    card_number: str = Field(examples=["927826510269"])
+    qr_code_data: str = Field(examples=["zgc2uCDrnA-Cy0Oof_GoBYZ_4CZjjGRO"])
+    links: Links
+
+
+class HeldCard(Answer):
+    """A card as its holder sees it."""
+
+    card_number: str = Field(examples=["927826510269"])
+    qr_code_data: str = Field(examples=["zgc2uCDrnA-Cy0Oof_GoBYZ_4CZjjGRO"])
+    status: str = Field(examples=["active"])
+    stamp_count: int = Field(examples=[7])
+    points_balance: int = Field(examples=[0])
+    program: PublicProgram
+
+
+class Health(Answer):
+    status: Literal["live", "ready", "not_ready"] = Field(examples=["ready"])
+
+
+class ProjectionState(Answer):
+    name: str = Field(examples=["query_tables"])
+    position: int = Field(examples=[4711])
+    lag_events: int = Field(examples=[0])
+    error: str | None = Field(None, description="What stops it, with position and event; null while it runs.")
+
+
+class System(Answer):
+    position: int = Field(examples=[4711])
+    projections: list[ProjectionState]
+    commands_waiting: int = Field(examples=[0])

@@ -1,0 +1,1 @@
+"""Routes for the public: who may call stands in every signature."""

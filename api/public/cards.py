@@ -1,0 +1,147 @@
+"""A card in its holder's hand: joining, looking, scanning. The QR token is what a holder shows to be known."""
+
+from http import HTTPStatus
+from io import BytesIO
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import segno
+from fastapi import APIRouter, Header, Path, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import Field
+
+from api.dependencies import (
+    OptionalKey,
+    Public,
+    TheLedger,
+    TheParts,
+    TheReader,
+    answered,
+    facts,
+    maybe_once,
+    public_caller,
+)
+from api.limits import Enrolments
+from api.models import Enrolment, HeldCard
+from api.openapi import responses
+from api.people import Email, Phone
+from api.public.programs import shown
+from api.shapes import Body, Language, Name
+from ledger import errors
+from ledger.commands.cards import Customer
+from ledger.commands.references import CardReference
+from ledger.errors import CardNotFound
+
+router = APIRouter(tags=["public"], dependencies=[Public])
+
+QrToken = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{32}$", description="What the card's QR code says.")]
+HELD = (
+    "card_number",
+    "qr_code_data",
+    "status",
+    "language",
+    "stamp_count",
+    "points_balance",
+    "stamps_target",
+    "stamps_until_reward",
+    "rewards_available",
+    "next_stamp_at",
+    "version",
+    "updated_at",
+)
+
+
+class JoinRequest(Body):
+    name: Name | None = None
+    email: Email | None = None
+    phone: Phone | None = None
+    language: Language | None = None
+    consent: Literal[True] = Field(description="The customer accepts the terms; without it there is no card.")
+
+
+@router.post(
+    "/programs/{program_id}/enrolments",
+    summary="Join a program",
+    status_code=HTTPStatus.CREATED,
+    response_model=Enrolment,
+    responses=responses(errors.ProgramNotFound, errors.ProgramIsInactive, errors.RateLimited),
+)
+async def join_program(
+    request: Request,
+    program_id: UUID,
+    asked: JoinRequest,
+    key: OptionalKey,
+    parts: TheParts,
+    reader: TheReader,
+    enrolments: Enrolments,
+) -> Any:
+    """A card of one's own. Whether an email or phone has a card already, nobody learns: it is always a new card."""
+    program = await parts.ledger.programs.find(program_id, None)
+    vendor_id: UUID = program["vendor_id"]
+    once = maybe_once(request, vendor_id, key, asked)
+    if once is None or await reader.known(once) is None:
+        await enrolments.count(request)
+    outcome = await parts.ledger.cards.enrol(
+        program_id,
+        Customer(None, asked.name, asked.email, asked.phone, asked.language or "en", has_consented=True),
+        caller=public_caller(request, vendor_id),
+        once=once,
+        is_trusted=False,
+    )
+    card = facts(outcome)
+    token, base = card["qr_code_data"], parts.settings.public_url
+    response = answered(outcome, HTTPStatus.CREATED)
+    body = {
+        "card_number": card["card_number"],
+        "qr_code_data": token,
+        "links": {"card": f"{base}/c/{token}", "apple_pass": None, "google_save": None},
+        "card_version": card["version"],
+    }
+    headers = {k: v for k, v in response.headers.items() if k not in ("content-length", "content-type")}
+    return JSONResponse(body, HTTPStatus.CREATED, headers)
+
+
+@router.get(
+    "/cards/{qr_code_data}",
+    summary="Read one's card",
+    response_model=HeldCard,
+    responses=responses(errors.CardNotFound, errors.CardIsReplaced)
+    | {304: {"description": "It is still the version named in If-None-Match."}},
+)
+async def read_held_card(
+    qr_code_data: QrToken,
+    ledger: TheLedger,
+    response: Response,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Any:
+    """The holder's view, from the card's own stream, with its version as ETag."""
+    found = await _held(ledger, qr_code_data)
+    etag = f'"{found["version"]}-{found["program"]["version"]}"'
+    headers = {"ETag": etag, "Cache-Control": "no-cache"}
+    if if_none_match is not None and etag in if_none_match:
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    response.headers.update(headers)
+    return {name: found[name] for name in HELD} | {"program": shown(found["program"])}
+
+
+@router.get(
+    "/cards/{qr_code_data}/qr.svg",
+    summary="The card's QR code",
+    response_class=Response,
+    responses={200: {"content": {"image/svg+xml": {}}, "description": "The QR code."}} | responses(errors.CardNotFound),
+)
+async def draw_qr_code(qr_code_data: QrToken, ledger: TheLedger) -> Response:
+    """An SVG to show at the till."""
+    await _held(ledger, qr_code_data)
+    drawn = BytesIO()
+    segno.make_qr(qr_code_data, error="m").save(drawn, kind="svg", scale=8, border=4, light="white")
+    return Response(drawn.getvalue(), media_type="image/svg+xml", headers={"Cache-Control": "no-store"})
+
+
+async def _held(ledger: TheLedger, token: str) -> dict[str, Any]:
+    found = await ledger.cards.look_up(CardReference(token), None)
+    if found["qr_code_data"] != token:  # Rotated since, or the person was forgotten.
+        raise CardNotFound
+    if found["status"] == "replaced":
+        raise errors.CardIsReplaced
+    return found

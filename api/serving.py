@@ -1,0 +1,135 @@
+"""Running the service: HTTP, the projector beside it, and an embedded database that is brought back when it dies."""
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+
+from api.database import Database
+from api.key_files import load_keys
+from api.logs import configure
+from api.main import create_app
+from api.settings import Settings, read_settings, variable
+from projections.read_model import Projector
+
+REVIVE_SECONDS = 0.25
+
+log = structlog.get_logger("api.serving")
+
+
+def run_all(settings: Settings, database: Database, *, projects: bool, ready: Callable[[str], None]) -> None:
+    """Serve until SIGINT or SIGTERM; with `projects` the query tables are kept up in a thread of this process."""
+    stop = threading.Event()
+    projector = threading.Thread(
+        target=Projector(database.url, database.keys.master_key).run, args=(stop,), name="projector"
+    )
+    if projects:
+        projector.start()
+    try:
+        asyncio.run(_serve(settings, database, ready))
+    except KeyboardInterrupt:
+        pass
+    finally:
+        stop.set()
+        if projects:
+            projector.join()
+
+
+async def _serve(settings: Settings, database: Database, ready: Callable[[str], None]) -> None:
+    server = uvicorn.Server(_config(settings, create_app(settings, database.keys, database.url)))
+    revival = asyncio.create_task(_keep_alive(database))
+    announcement = asyncio.create_task(_announce(server, settings, ready))
+    try:
+        await server.serve()
+    finally:
+        revival.cancel()
+        announcement.cancel()
+
+
+async def _keep_alive(database: Database) -> None:
+    """The embedded server, back within a moment. It is started from this, the main thread: its life is tied to it."""
+    while True:
+        await asyncio.sleep(REVIVE_SECONDS)
+        try:
+            database.revive()
+        except Exception as error:
+            log.error("database-not-revived", error=type(error).__name__)
+
+
+async def _announce(server: uvicorn.Server, settings: Settings, ready: Callable[[str], None]) -> None:
+    while not server.started:
+        await asyncio.sleep(0.02)
+    port = settings.port
+    for listening in server.servers:
+        for socket in listening.sockets:
+            port = socket.getsockname()[1]
+    ready(f"http://{settings.host}:{port}")
+
+
+def serve_with_workers(settings: Settings, database: Database, workers: int) -> None:
+    """Several processes on one port. They find database and keys in their environment."""
+    os.environ[variable("database_url")] = database.url
+    os.environ[variable("admin_key")] = database.keys.admin_key
+    os.environ[variable("master_key")] = database.keys.master_key.to_base64()
+    uvicorn.run(
+        "api.serving:app_of_worker",
+        factory=True,
+        workers=workers,
+        host=settings.host,
+        port=settings.port,
+        **_OPTIONS,
+        timeout_graceful_shutdown=int(settings.shutdown_seconds_max),
+        proxy_headers=settings.trust_proxy,
+    )
+
+
+def app_of_worker() -> object:
+    """The application of one worker process."""
+    settings = read_settings()
+    configure(settings.log_format, settings.log_level)
+    keys = load_keys(settings)
+    assert settings.database_url is not None
+    return create_app(settings, keys, settings.database_url.get_secret_value())
+
+
+_OPTIONS: dict[str, Any] = {
+    "log_config": None,
+    "access_log": False,
+    "server_header": False,
+    "date_header": True,
+    "lifespan": "on",
+    "timeout_keep_alive": 30,
+    "backlog": 2048,
+}
+
+
+def _config(settings: Settings, app: FastAPI) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        **_OPTIONS,
+        timeout_graceful_shutdown=int(settings.shutdown_seconds_max),
+        proxy_headers=settings.trust_proxy,
+    )
+
+
+def project_until_stopped(database: Database) -> None:
+    """Keep the query tables up until SIGINT or SIGTERM."""
+    stop = threading.Event()
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signal_number, lambda *_: stop.set())
+    thread = threading.Thread(target=Projector(database.url, database.keys.master_key).run, args=(stop,))
+    thread.start()
+    while thread.is_alive():
+        thread.join(REVIVE_SECONDS)
+        if not stop.is_set():
+            with suppress(Exception):
+                database.revive()

@@ -1,0 +1,190 @@
+"""Every setting: name, unit, default and why. Nothing else in the project reads the environment.
+
+The settings table of the README is made from these descriptions, so they are written for the one who runs the service.
+"""
+
+from base64 import b64decode
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "LOYALTY_"
+KEY_CHARACTERS_MIN = 32
+MASTER_KEY_BYTES = 32
+
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+class SettingsError(Exception):
+    """The service cannot start as it is set up. The text says what to do."""
+
+
+class Settings(BaseSettings):
+    """What the environment says. Secrets are shown nowhere, not in a repr and not in an error."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, extra="ignore", frozen=True, hide_input_in_errors=True, validate_default=True
+    )
+
+    # ------------------------------------------------------------------ where
+
+    database_url: SecretStr | None = Field(
+        None,
+        description="PostgreSQL 15 or newer, `postgresql://user@host/database`. Absent: an embedded PostgreSQL is"
+        " started in the data directory.",
+    )
+    data_dir: Path = Field(
+        Path(".data"), description="Directory of the embedded database and of the keys made at the first start."
+    )
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
+    public_url: str = Field(
+        "http://127.0.0.1:8000", description="Base of links, QR codes and the wallets' web service, without a slash."
+    )
+    pg_bin: Path | None = Field(
+        None, description="Directory with `postgres` and `initdb` for the embedded database. Absent: those installed."
+    )
+    demo: bool = Field(
+        False, description="`1`: make a demo vendor with programs, staff, cards and history at the first start."
+    )
+
+    # ------------------------------------------------------------------ secrets
+
+    admin_key: SecretStr | None = Field(
+        None,
+        description="Key of the administrator, at least 32 characters. Absent: made once, kept in the data directory"
+        " and printed at the start.",
+    )
+    auditor_key: SecretStr | None = Field(
+        None,
+        description="Key of an auditor, at least 32 characters: reads what the administrator reads, changes nothing.",
+    )
+    master_key: SecretStr | None = Field(
+        None,
+        description="32 bytes in base64: wraps people's keys, derives tokens, peppers PINs. Absent with the embedded"
+        " database: made once and kept in the data directory. Absent with a database of your own: no start.",
+    )
+
+    # ------------------------------------------------------------------ limits
+
+    body_bytes_max: int = Field(
+        16_384, ge=1_024, le=10_485_760, description="Bytes of a request body; more is answered 413."
+    )
+    body_seconds_max: Seconds = Field(
+        10.0, description="Seconds in which a request body must have arrived; else 408. A slow sender holds nothing."
+    )
+    in_flight_max: int = Field(
+        400,
+        ge=1,
+        le=100_000,
+        description="Requests worked on at once by a process. One more is answered 503 with Retry-After: who is"
+        " accepted is answered soon.",
+    )
+    min_position_wait_seconds: Seconds = Field(
+        2.0, description="Seconds a reader who names a `min_position` is kept waiting for it."
+    )
+    lookups_per_minute: int = Field(
+        120, ge=1, description="Card look-ups by number a minute for each API key: numbers cannot be guessed in bulk."
+    )
+    enrolments_per_hour: int = Field(
+        20, ge=1, description="Public enrolments an hour from one network address. A shop's wi-fi is one address."
+    )
+    staff_session_idle_seconds: Seconds = Field(
+        300.0, description="Seconds without a command after which a staff session ends."
+    )
+    staff_session_max_seconds: Seconds = Field(
+        28_800.0, description="Seconds after which a staff session ends in any case: a long shift."
+    )
+    shutdown_seconds_max: Seconds = Field(
+        10.0, description="Seconds that requests under way are given to end when the service is stopped."
+    )
+
+    # ------------------------------------------------------------------ running
+
+    trust_proxy: bool = Field(
+        False,
+        description="`1`: believe X-Forwarded-For and X-Forwarded-Proto. Only behind a proxy of your own that sets"
+        " them.",
+    )
+    log_format: Literal["json", "console"] = Field("json", description="`json`: a line for each event; or `console`.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least level logged.")
+
+    # ------------------------------------------------------------------ checks
+
+    @field_validator("database_url", "admin_key", "auditor_key", "master_key", "pg_bin", mode="before")
+    @classmethod
+    def _empty_is_absent(cls, value: Any) -> Any:
+        return None if value == "" else value
+
+    @field_validator("admin_key", "auditor_key")
+    @classmethod
+    def _long_enough(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and len(key.get_secret_value()) < KEY_CHARACTERS_MIN:
+            raise ValueError(f"a key has at least {KEY_CHARACTERS_MIN} characters")
+        if key is not None and not all("!" <= c <= "~" for c in key.get_secret_value()):
+            raise ValueError("a key is written in visible ASCII characters, without spaces")
+        return key
+
+    @field_validator("master_key")
+    @classmethod
+    def _right_length(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and len(b64decode(key.get_secret_value(), validate=True)) != MASTER_KEY_BYTES:
+            raise ValueError(f"a master key is {MASTER_KEY_BYTES} bytes in base64")
+        return key
+
+    @field_validator("database_url")
+    @classmethod
+    def _postgresql(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not url.get_secret_value().startswith(("postgresql://", "postgres://")):
+            raise ValueError("it begins with postgresql://")
+        return url
+
+    @field_validator("public_url")
+    @classmethod
+    def _base(cls, url: str) -> str:
+        if not url.startswith(("http://", "https://")):
+            raise ValueError("it begins with https:// (or http:// while trying things out)")
+        return url.rstrip("/")
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the service runs a database of its own."""
+        return self.database_url is None
+
+
+def read_settings() -> Settings:
+    """The settings from the environment.
+
+    Raises:
+        SettingsError: One or more make no sense; names each, and shows no value.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = [f"{variable(str(e['loc'][0]))}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()]
+        raise SettingsError("These settings cannot be used:\n  " + "\n  ".join(wrong)) from None
+
+
+def variable(field: str) -> str:
+    """The environment variable of a setting."""
+    return PREFIX + field.upper()
+
+
+def settings_table() -> str:
+    """All settings as a markdown table, in the order they are declared."""
+    rows = ["| setting | default | meaning |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        rows.append(f"| `{variable(name)}` | {_shown(field.default)} | {field.description} |")
+    return "\n".join(rows) + "\n"
+
+
+def _shown(default: Any) -> str:
+    if default is None:
+        return ""
+    if isinstance(default, bool):
+        return f"`{int(default)}`"
+    if isinstance(default, float):
+        return f"`{default:g}`"
+    return f"`{default}`"

@@ -1,0 +1,1 @@
+"""Routes for vendors and their tills: who may call stands in every signature."""

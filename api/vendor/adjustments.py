@@ -1,0 +1,58 @@
+"""Putting a balance right by hand."""
+
+from http import HTTPStatus
+from typing import Annotated, Self
+
+from fastapi import APIRouter, Depends, Response
+from pydantic import model_validator
+
+from api.dependencies import TheLedger, VendorWith
+from api.models import Entry
+from api.shapes import CardReference as CardText
+from api.shapes import Delta, Reason
+from api.vendor.responses import TILL_PROBLEMS
+from api.vendor.till import StaffedRequest, Till
+from ledger.commands.caller import Caller
+from ledger.commands.references import CardReference
+
+router = APIRouter(tags=["adjustments"])
+
+
+class AdjustmentRequest(StaffedRequest):
+    card: CardText
+    stamps_delta: Delta | None = None
+    points_delta: Delta | None = None
+    reason: Reason
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if bool(self.stamps_delta) == bool(self.points_delta):
+            raise ValueError("give either stamps_delta or points_delta, and not zero")
+        return self
+
+
+@router.post(
+    "/adjustments",
+    summary="Adjust a balance",
+    status_code=HTTPStatus.CREATED,
+    response_model=Entry,
+    responses=TILL_PROBLEMS,
+)
+async def adjust_balance(
+    asked: AdjustmentRequest,
+    caller: Annotated[Caller, Depends(VendorWith("adjust"))],
+    till: Till,
+    ledger: TheLedger,
+) -> Response:
+    """A signed change with a reason. It never takes more than the card holds."""
+    return await till.run(
+        caller,
+        asked,
+        lambda command: ledger.till.adjust(
+            CardReference(asked.card),
+            stamps=asked.stamps_delta or 0,
+            points=asked.points_delta or 0,
+            reason=asked.reason,
+            asked=command,
+        ),
+    )

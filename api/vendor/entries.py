@@ -1,0 +1,51 @@
+"""Undoing an entry by a new one."""
+
+from http import HTTPStatus
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Response
+from pydantic import Field
+
+from api.dependencies import TheLedger, VendorWith
+from api.models import Entry
+from api.shapes import MoneyMinor, Reason
+from api.vendor.responses import TILL_PROBLEMS
+from api.vendor.till import StaffedRequest, Till
+from ledger.commands.caller import Caller
+
+router = APIRouter(tags=["entries"])
+
+
+class ReversalRequest(StaffedRequest):
+    reason: Reason
+    amount_minor: MoneyMinor | None = Field(
+        None, ge=1, description="The part of a purchase to refund; absent, all that is left.", examples=[500]
+    )
+
+
+@router.post(
+    "/entries/{entry_id}/reversal",
+    summary="Reverse an entry",
+    status_code=HTTPStatus.CREATED,
+    response_model=Entry,
+    responses=TILL_PROBLEMS,
+)
+async def reverse_entry(
+    entry_id: UUID,
+    asked: ReversalRequest,
+    caller: Annotated[Caller, Depends(VendorWith("reverse", "earn", "redeem"))],
+    till: Till,
+    ledger: TheLedger,
+) -> Response:
+    """Take an earn or a redemption back; partial refunds add up to exactly what was earned.
+
+    A key with the scope `reverse` and managers may undo any entry, staff their own last one within ten minutes.
+    """
+    return await till.run(
+        caller,
+        asked,
+        lambda command: ledger.till.reverse(
+            entry_id, amount_minor=asked.amount_minor, reason=asked.reason, asked=command
+        ),
+    )

@@ -1,0 +1,139 @@
+"""A batch of events folded into rows of all tables, in memory; the same for live batches, rebuild and check.
+
+A fold promises that many events at once and one event at a time end in equal rows.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+from psycopg import Connection
+
+from ledger.seal import MasterKey, unseal
+from ledger.stream import Recorded
+from projections.loyalty_cards import LOYALTY_CARDS
+from projections.loyalty_programs import LOYALTY_PROGRAMS
+from projections.loyalty_transactions import LOYALTY_TRANSACTIONS
+from projections.refusals import REFUSALS
+from projections.staff_pins import STAFF_PINS, used_pin
+from projections.table import Kept, LogTable, Row, StateTable
+from projections.vendors import API_KEYS, VENDORS
+
+STATE_TABLES: tuple[StateTable, ...] = (VENDORS, API_KEYS, LOYALTY_PROGRAMS, LOYALTY_CARDS, STAFF_PINS)
+LOG_TABLES: tuple[LogTable, ...] = (LOYALTY_TRANSACTIONS, REFUSALS)
+SUBJECT_KEYS = "SELECT subject_id, vendor_id, wrapped_key FROM subject_keys WHERE subject_id = ANY(%s)"
+
+_STATE_TABLES_OF: dict[str, tuple[StateTable, ...]] = {
+    "vendor": (VENDORS, API_KEYS),
+    "program": (LOYALTY_PROGRAMS,),
+    "card": (LOYALTY_CARDS,),
+    "staff_pin": (STAFF_PINS,),
+    "attempts": (),
+}
+_LOG_TABLES_OF: dict[str, tuple[LogTable, ...]] = {table.stream_type: (table,) for table in LOG_TABLES}
+
+
+class Fold:
+    """Rows being folded.
+
+    Without `load`, whatever is not kept is taken for new: right where the fold began with the first event.
+    """
+
+    def __init__(self, master_key: MasterKey) -> None:
+        self._master_key = master_key
+        self.kept: dict[str, dict[UUID, Kept]] = {table.name: {} for table in STATE_TABLES}
+        self.changed: dict[str, set[UUID]] = {table.name: set() for table in STATE_TABLES}
+        self.added: dict[str, list[Row]] = {table.name: [] for table in LOG_TABLES}
+
+    def load(self, connection: Connection[Any], events: Iterable[Recorded]) -> None:
+        """Fetch the rows that the events are about to change."""
+        wanted: dict[str, set[UUID]] = {table.name: set() for table in STATE_TABLES}
+        for recorded in events:
+            for table in _STATE_TABLES_OF[recorded.envelope.stream_type]:
+                id_ = table.id_of(recorded)
+                if id_ is not None:
+                    wanted[table.name].add(id_)
+            pin_id = used_pin(recorded)
+            if pin_id is not None:
+                wanted[STAFF_PINS.name].add(pin_id)
+        for table in STATE_TABLES:
+            kept = self.kept[table.name]
+            missing = [id_ for id_ in wanted[table.name] if id_ not in kept]
+            if missing:
+                kept |= table.load(connection, missing)
+
+    def apply(self, recorded: Recorded) -> None:
+        """One event, into every table that cares."""
+        assert recorded.position is not None
+        kept = None
+        for table in _STATE_TABLES_OF[recorded.envelope.stream_type]:
+            id_ = table.id_of(recorded)
+            if id_ is not None:
+                kept = self._evolve(table, id_, recorded)
+        pin_id = used_pin(recorded)
+        if pin_id is not None:
+            self._use(pin_id, recorded)
+        for log in _LOG_TABLES_OF.get(recorded.envelope.stream_type, ()):
+            self.added[log.name].append(log.row(recorded, kept))
+
+    def _evolve(self, table: StateTable, id_: UUID, recorded: Recorded) -> Kept:
+        assert recorded.position is not None
+        kept = self.kept[table.name].get(id_)
+        if kept is None:
+            envelope = recorded.envelope
+            state = table.evolve(None, recorded.event)
+            kept = Kept(id_, envelope.vendor_id, envelope.program_id, recorded.version, recorded.position, state)
+            self.kept[table.name][id_] = kept
+        else:
+            kept.state = table.evolve(kept.state, recorded.event)
+            kept.version, kept.position = recorded.version, recorded.position
+        self.changed[table.name].add(id_)
+        return kept
+
+    def _use(self, pin_id: UUID, recorded: Recorded) -> None:
+        pin = self.kept[STAFF_PINS.name].get(pin_id)
+        if pin is not None and (pin.used_at is None or pin.used_at < recorded.envelope.recorded_at):
+            pin.used_at = recorded.envelope.recorded_at
+            self.changed[STAFF_PINS.name].add(pin_id)
+
+    def open(self, connection: Connection[Any]) -> None:
+        """Open the secrets that changed rows show, with all keys they need fetched at once.
+
+        Raises: SealBroken where the master key is another one than events were sealed under.
+        """
+        closed = [
+            (table, kept, secrets)
+            for table in STATE_TABLES
+            if table.subject is not None
+            for kept in map(self.kept[table.name].__getitem__, self.changed[table.name])
+            if (secrets := table.closed_secrets(kept))
+        ]
+        if not closed:
+            return
+        subjects = [table.subject(kept) for table, kept, _ in closed if table.subject is not None]
+        rows = connection.execute(SUBJECT_KEYS, (list(set(subjects)),), binary=True)
+        keys = {row[0]: self._master_key.unwrap(*row) for row in rows}
+        for subject, (_, kept, secrets) in zip(subjects, closed, strict=True):
+            key = keys.get(subject)
+            for secret in secrets:
+                assert secret.sealed is not None
+                kept.clear[secret.sealed] = None if key is None else unseal(secret, key, stream_id=kept.id).plain
+
+    def changed_rows(self, table: StateTable) -> list[Row]:
+        kept = self.kept[table.name]
+        return [table.row(kept[id_]) for id_ in self.changed[table.name]]
+
+    def take_added(self, table: LogTable) -> list[Row]:
+        added, self.added[table.name] = self.added[table.name], []
+        return added
+
+    def write(self, connection: Connection[Any], tables: Sequence[str] | None = None) -> None:
+        """Write what changed since the last time, a statement for each table."""
+        for table in STATE_TABLES:
+            if self.changed[table.name] and (tables is None or table.name in tables):
+                table.write(connection, self.changed_rows(table))
+            self.changed[table.name].clear()
+        for log in LOG_TABLES:
+            rows = self.take_added(log)
+            if rows and (tables is None or log.name in tables):
+                log.write(connection, rows)

@@ -1,0 +1,210 @@
+"""Table loyalty_transactions: the audit log as a table, one row for each event of a card, append-only.
+
+The deltas of a card's rows add up to its balance: a replacement takes its units along in both cards' rows.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from ledger.card import (
+    CardClosed,
+    CardEnrolled,
+    CardReinstated,
+    CardReplaced,
+    CardSuspended,
+    CustomerDetailsChanged,
+    EarnReversed,
+    PointsEarned,
+    QrTokenRotated,
+    RedemptionReversed,
+    RewardRedeemed,
+    StampsAdded,
+    UnitsAdjusted,
+    UnitsForfeited,
+)
+from ledger.ids import derived
+from ledger.stream import Recorded
+from projections.table import Kept, LogTable, Queries, Row, dicts
+
+COLUMNS = (
+    "id, card_id, program_id, vendor_id, location_id, terminal_id, staff_pin_id, actor_type, actor_id,"
+    " authenticated_by, channel, request_id, causation_id, transaction_type, event_name, stamps_delta, points_delta,"
+    " stamps_balance_after, points_balance_after, purchase_amount_minor, net_amount_minor, refund_amount_minor,"
+    " currency, order_reference, external_ref, reward_id, reward_description, reward_value_minor, reverses_id,"
+    " shortfall, related_card_id, status_after, reason, local_date, program_version, occurred_at, recorded_at,"
+    " position, card_version"
+)
+NOTHING: Row = dict.fromkeys(
+    (
+        "purchase_amount_minor",
+        "net_amount_minor",
+        "refund_amount_minor",
+        "currency",
+        "order_reference",
+        "external_ref",
+        "reward_id",
+        "reward_description",
+        "reward_value_minor",
+        "reverses_id",
+        "shortfall",
+        "related_card_id",
+        "reason",
+        "local_date",
+    )
+)
+
+
+def row(recorded: Recorded, kept: Kept | None) -> Row:
+    """The row of one event, with the card as it is after it."""
+    assert kept is not None
+    event, envelope, card = recorded.event, recorded.envelope, kept.state
+    type_, stamps, points, facts = _told_by(event)
+    return {
+        "id": getattr(event, "entry_id", None) or derived("transaction", recorded.stream_id, recorded.version),
+        "card_id": recorded.stream_id,
+        "program_id": kept.program_id,
+        "vendor_id": kept.vendor_id,
+        "location_id": envelope.location_id,
+        "terminal_id": envelope.terminal_id,
+        "staff_pin_id": getattr(event, "staff_pin_id", None),
+        "actor_type": envelope.actor.type,
+        "actor_id": envelope.actor.id,
+        "authenticated_by": envelope.actor.authenticated_by,
+        "channel": envelope.channel,
+        "request_id": envelope.request_id,
+        "causation_id": envelope.causation_id,
+        "transaction_type": type_,
+        "event_name": recorded.name,
+        "stamps_delta": stamps,
+        "points_delta": points,
+        "stamps_balance_after": card.stamps,
+        "points_balance_after": card.points,
+        **NOTHING,
+        "status_after": card.status,
+        "program_version": envelope.program_version,
+        "occurred_at": envelope.occurred_at,
+        "recorded_at": envelope.recorded_at,
+        "position": recorded.position,
+        "card_version": recorded.version,
+        **facts,
+    }
+
+
+def _told_by(event: Any) -> tuple[str, int, int, Row]:
+    """Type, change of stamps, change of points, and the columns only this kind of event fills."""
+    match event:
+        case StampsAdded():
+            return "stamp_earned", event.stamps, 0, {"local_date": event.local_date} | _references(event)
+        case PointsEarned():
+            amounts = {
+                "purchase_amount_minor": event.purchase_amount_minor,
+                "net_amount_minor": event.purchase_amount_minor - event.paid_with_reward_minor,
+                "currency": event.currency,
+            }
+            return "points_earned", 0, event.points, amounts | _references(event)
+        case RewardRedeemed():
+            reward = {
+                "reward_id": event.reward_id,
+                "reward_description": event.reward_description,
+                "reward_value_minor": event.reward_value_minor,
+            }
+            type_ = "stamp_redeemed" if event.reward_id is None else "points_redeemed"
+            return type_, -event.stamps_spent, -event.points_spent, reward | _references(event)
+        case EarnReversed():
+            undone = {
+                "reverses_id": event.reverses_id,
+                "reason": event.reason,
+                "shortfall": event.shortfall,
+                "refund_amount_minor": event.amount_minor,
+            }
+            type_ = "stamp_reversed" if event.is_stamps else "points_reversed"
+            return type_, -event.stamps_taken, -event.points_taken, undone
+        case RedemptionReversed():
+            undone = {"reverses_id": event.reverses_id, "reason": event.reason}
+            return "redemption_reversed", event.stamps_returned, event.points_returned, undone
+        case UnitsAdjusted():
+            type_ = "stamp_adjusted" if event.stamps else "points_adjusted"
+            return type_, event.stamps, event.points, {"reason": event.reason}
+        case UnitsForfeited():
+            return "units_forfeited", -event.stamps, -event.points, {}
+        case CardEnrolled():
+            return "card_enrolled", event.stamps, event.points, {"related_card_id": event.replaces}
+        case CardSuspended() | CardReinstated() | CardClosed():
+            return "card_status_changed", 0, 0, {"reason": event.reason}
+        case CardReplaced():
+            moved = {"reason": event.reason, "related_card_id": event.replaced_by}
+            return "card_status_changed", -event.stamps_moved, -event.points_moved, moved
+        case CustomerDetailsChanged() | QrTokenRotated():
+            return "card_details_changed", 0, 0, {}
+        case _:
+            raise AssertionError(f"no transaction type for {type(event).__name__}")
+
+
+def _references(event: StampsAdded | PointsEarned | RewardRedeemed) -> Row:
+    return {"order_reference": event.order_reference, "external_ref": event.external_ref}
+
+
+LOYALTY_TRANSACTIONS = LogTable("loyalty_transactions", "card", row)
+
+
+# ------------------------------------------------------------------ readers
+
+
+async def read(queries: Queries, entry_id: UUID) -> Row | None:
+    """One entry.
+
+    Raises: StoreAway where the database is away; asking again is safe.
+
+    Source: table loyalty_transactions, which trails the stream by a few milliseconds.
+    """
+    sql = f"SELECT {COLUMNS} FROM loyalty_transactions WHERE id = %s"
+    found = dicts(COLUMNS, await queries.rows(sql, (entry_id,)))
+    return found[0] if found else None
+
+
+LIST = f"""
+SELECT {COLUMNS} FROM loyalty_transactions
+WHERE (%(vendor_id)s::uuid IS NULL OR vendor_id = %(vendor_id)s)
+    AND (%(program_id)s::uuid IS NULL OR program_id = %(program_id)s)
+    AND (%(card_id)s::uuid IS NULL OR card_id = %(card_id)s)
+    AND (%(staff_pin_id)s::uuid IS NULL OR staff_pin_id = %(staff_pin_id)s)
+    AND (%(location_id)s::uuid IS NULL OR location_id = %(location_id)s)
+    AND (%(types)s::text[] IS NULL OR transaction_type = ANY(%(types)s))
+    AND (%(start)s::timestamptz IS NULL OR occurred_at >= %(start)s)
+    AND (%(end)s::timestamptz IS NULL OR occurred_at < %(end)s)
+    AND (%(before)s::bigint IS NULL OR position < %(before)s)
+ORDER BY position DESC LIMIT %(limit)s
+"""
+
+
+async def list_transactions(
+    queries: Queries,
+    *,
+    vendor_id: UUID | None = None,
+    program_id: UUID | None = None,
+    card_id: UUID | None = None,
+    staff_pin_id: UUID | None = None,
+    location_id: UUID | None = None,
+    types: Sequence[str] | None = None,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    before: int | None = None,
+    limit: int = 50,
+) -> list[Row]:
+    """Newest first by the order of recording; `start` included, `end` excluded, both in business time.
+
+    `before` is the position of the last row of the page before.
+    """
+    asked: dict[str, Any] = {
+        "vendor_id": vendor_id,
+        "program_id": program_id,
+        "card_id": card_id,
+        "staff_pin_id": staff_pin_id,
+        "location_id": location_id,
+        "types": None if types is None else list(types),
+        "start": start,
+        "end": end,
+    }
+    return dicts(COLUMNS, await queries.rows(LIST, {**asked, "before": before, "limit": limit}))

@@ -1,0 +1,146 @@
+"""What query tables have in common: how a row is kept while events are folded into it, and how rows are written.
+
+A table's own file says what its columns are, as one function from a folded state to a row. Rows travel as JSON, one
+statement for a table and batch.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol, TypeAlias
+from uuid import UUID
+
+import orjson
+from psycopg import Connection
+
+from ledger.codec import from_plain, to_plain
+from ledger.personal import Secret
+from ledger.stream import Recorded
+
+Row: TypeAlias = dict[str, Any]
+
+
+class Queries(Protocol):
+    """What the readers of a table need: `ledger.reader.Reader` is one."""
+
+    async def rows(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> list[tuple[Any, ...]]: ...
+
+
+@dataclass(slots=True)
+class Kept:
+    """The folded state a row is derived from, and where it came from.
+
+    `clear` holds the secrets in the state that the table shows, by their ciphertext: what was opened once is not
+    opened again. None stands for one whose key is destroyed.
+    """
+
+    id: UUID
+    vendor_id: UUID
+    program_id: UUID | None
+    version: int
+    position: int
+    state: Any
+    clear: dict[str, str | None] = field(default_factory=dict)
+    used_at: datetime | None = None  # Staff PINs only: their use stands in the streams of cards.
+
+    def opened(self, secret: Secret) -> str | None:
+        assert secret.sealed is not None
+        return self.clear.get(secret.sealed)
+
+
+@dataclass(frozen=True, slots=True)
+class StateTable:
+    """A table with one row for each thing, which changes as the thing does.
+
+    Args:
+        secrets: Columns that show a secret of the state in clear, and the field it is sealed in.
+        subject: Whose key opens them.
+        id_of: Which row an event is folded into; None where the table does not care.
+        is_last: Rows for which this is true are written after the others, for the sake of unique indexes.
+    """
+
+    name: str
+    state: type[Any]
+    id_of: Callable[[Recorded], UUID | None]
+    evolve: Callable[[Any, Any], Any]
+    row: Callable[[Kept], Row]
+    key: str = "id"
+    vendor_column: str = "vendor_id"
+    program_column: str = "NULL::uuid"
+    used_column: str = "NULL::timestamptz"
+    secrets: tuple[tuple[str, str], ...] = ()
+    subject: Callable[[Kept], UUID] | None = None
+    is_last: Callable[[Row], bool] | None = None
+
+    def load(self, connection: Connection[Any], ids: Iterable[UUID]) -> dict[UUID, Kept]:
+        """Rows as they stand, by id; absent ones are not there."""
+        columns = "".join(f", {column}" for column, _ in self.secrets)
+        rows = connection.execute(
+            f"SELECT {self.key}, {self.vendor_column}, {self.program_column}, version, position, state::text,"
+            f" {self.used_column}{columns} FROM {self.name} WHERE {self.key} = ANY(%s)",
+            (list(ids),),
+            binary=True,
+        )
+        return {kept.id: kept for kept in map(self._kept, rows)}
+
+    def _kept(self, row: tuple[Any, ...]) -> Kept:
+        id_, vendor_id, program_id, version, position, text, used_at, *secrets = row
+        state = from_plain(self.state, orjson.loads(text))
+        clear = {getattr(state, name).sealed: value for (_, name), value in zip(self.secrets, secrets, strict=True)}
+        return Kept(id_, vendor_id, program_id, version, position, state, clear, used_at)
+
+    def closed_secrets(self, kept: Kept) -> list[Secret]:
+        """Those the row shows and nobody has opened yet."""
+        secrets = [getattr(kept.state, name) for _, name in self.secrets]
+        return [secret for secret in secrets if secret.sealed not in kept.clear]
+
+    def write(self, connection: Connection[Any], rows: list[Row]) -> None:
+        """Insert or replace, unless the row is newer already."""
+        if self.is_last is not None:
+            rows.sort(key=self.is_last)
+        changes = ", ".join(f"{column} = excluded.{column}" for column in rows[0] if column != self.key)
+        connection.execute(
+            f"INSERT INTO {self.name} SELECT * FROM json_populate_recordset(NULL::{self.name}, %s)"
+            f" ON CONFLICT ({self.key}) DO UPDATE SET {changes} WHERE {self.name}.version <= excluded.version",
+            (orjson.dumps(rows).decode(),),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LogTable:
+    """A table with one row for each event it cares about, which never changes."""
+
+    name: str
+    stream_type: str
+    row: Callable[[Recorded, Kept | None], Row]
+
+    def write(self, connection: Connection[Any], rows: list[Row]) -> None:
+        connection.execute(
+            f"INSERT INTO {self.name} SELECT * FROM json_populate_recordset(NULL::{self.name}, %s)",
+            (orjson.dumps(rows).decode(),),
+        )
+
+
+def json_of(state: Any) -> orjson.Fragment:
+    """A dataclass as JSON inside a row."""
+    return orjson.Fragment(orjson.dumps(to_plain(state)))
+
+
+def json_list(values: Iterable[Any]) -> orjson.Fragment:
+    return orjson.Fragment(orjson.dumps([to_plain(value) for value in values]))
+
+
+def as_json(value: Any) -> Any:
+    """A cell of a row as COPY takes it."""
+    if isinstance(value, orjson.Fragment):
+        contents = value.contents
+        return contents.decode() if isinstance(contents, bytes) else contents
+    if isinstance(value, dict | list | tuple):
+        return orjson.dumps(value).decode()
+    return value
+
+
+def dicts(columns: str, rows: Iterable[tuple[Any, ...]]) -> list[Row]:
+    """Rows of a SELECT of these columns, by name."""
+    names = [column.strip() for column in columns.split(",")]
+    return [dict(zip(names, row, strict=True)) for row in rows]
