@@ -11,7 +11,7 @@ from functools import cache, lru_cache
 from gettext import GNUTranslations
 from importlib.resources import files
 from io import BytesIO
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias
 
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
@@ -36,7 +36,7 @@ def known(language: str) -> Language | None:
     """The language by its own code or an alias; None for one we do not speak."""
     code = language.lower()
     if code in LANGUAGES:
-        return cast("Language", code)
+        return code
     return ALIASES.get(code)
 
 

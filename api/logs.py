@@ -26,8 +26,9 @@ KEYS = frozenset(
         # who and what, as ids of ours
         "vendor_id", "program_id", "card_id", "pin_id", "api_key_id", "command_id", "entry_id", "stream_id",
         # the store and those who follow it
-        "error", "sqlstate", "batch", "attempts", "position", "lag", "events", "rows", "table", "projection", "name",
-        "version", "revision", "waiting", "rounds", "pid", "port", "host", "setting", "signal", "restarts",
+        "error", "sqlstate", "constraint", "batch", "attempts", "position", "lag", "events", "rows", "table", "tables",
+        "projection", "name", "version", "revision", "waiting", "rounds", "again_in_seconds", "fencing_token", "pid",
+        "port", "host", "setting", "signal", "restarts",
         # wallets
         "provider", "due", "pushed", "parked", "count", "days_left",
     }

@@ -47,7 +47,7 @@ class LatestFirst:
 
 
 def _newest_first(limit: Limit = LIMIT_DEFAULT, cursor: After = None) -> NewestFirst:
-    return NewestFirst(limit, None if cursor is None else decode_cursor(cursor, datetime, UUID))  # type: ignore[arg-type]
+    return NewestFirst(limit, None if cursor is None else decode_cursor(cursor, datetime, UUID))
 
 
 def _latest_first(limit: Limit = LIMIT_DEFAULT, cursor: After = None) -> LatestFirst:

@@ -262,7 +262,7 @@ def _headers(error: Refused, problem: Problem, language: Language) -> dict[str, 
 def _retry_after_seconds(error: Refused) -> int | None:
     """Whole seconds, at least one; None where asking again would not help."""
     if "retry_after_seconds" in error.facts:
-        return max(1, ceil(error.facts["retry_after_seconds"]))
+        return max(1, ceil(float(error.facts["retry_after_seconds"])))
     retry_at = _fact("retry_at", error.facts.get("retry_at"))
     if not isinstance(retry_at, datetime):
         return None

@@ -137,7 +137,7 @@ def _card(text: str) -> str:
 CardReference = Annotated[
     str,
     AfterValidator(_card),
-    Field(description="The card's UUID, its 12-digit number or the text of its QR code.", examples=["482913570264"]),
+    Field(description="The card's UUID, its 12-digit number or the text of its QR code.", examples=["482913570263"]),
 ]
 
 
@@ -263,7 +263,7 @@ def _country(code: str) -> str:
 @cache
 def _countries() -> frozenset[str]:
     """CLDR's territories of two letters, without its groupings and private codes."""
-    return frozenset(code for code in Locale("en").territories if re.fullmatch("[A-Z]{2}", code)) - frozenset(
+    return frozenset(code for code in map(str, Locale("en").territories) if re.fullmatch("[A-Z]{2}", code)) - frozenset(
         {"EU", "EZ", "QO", "UN", "XA", "XB", "ZZ"}
     )
 

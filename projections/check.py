@@ -19,9 +19,9 @@ from ledger.codec import to_json
 from ledger.recorder import APP_ROLE
 from ledger.seal import MasterKey
 from ledger.stream import Recorded, decode, evolve, first_prev
-from projections.fold import LOG_TABLES, STATE_TABLES, Fold
+from projections.fold import LOG_TABLES, STATE_TABLES, Fold, without_pauses
 from projections.read_model import LAST_POSITION, NAME, POSITION, read_batch
-from projections.table import LogTable, Row, StateTable
+from projections.table import LogTable, Row, StateTable, as_read
 
 DIFFERENCES_MAX = 1_000
 SECRET_COLUMNS = frozenset({"qr_code_data", "pin_hash", "digest"})
@@ -70,7 +70,7 @@ def check(conninfo: str, master_key: MasterKey, progress: Progress | None = None
     Source:
         One snapshot of the database; writes go on meanwhile and are not in it. Nothing is changed.
     """
-    with psycopg.connect(conninfo, connect_timeout=5) as connection:
+    with psycopg.connect(conninfo, connect_timeout=5) as connection, without_pauses():
         connection.execute(f"SET ROLE {APP_ROLE}")
         connection.commit()
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
@@ -152,6 +152,16 @@ class _Check:
         rows = self._read("SELECT stream_id, stream_type, vendor_id, version, head, state FROM streams")
         found = (row | {"head": bytes(row["head"]).hex(), "state": _loaded(row["state"])} for row in rows)
         self._compare("streams", "stream_id", expected, found)
+        self._compare_claims()
+
+    def _compare_claims(self) -> None:
+        """A card's number must lead to that card, or a stranger's stamps would be this one's."""
+        rows = self._read("SELECT value, stream_id FROM claims WHERE kind = 'card_number'")
+        claimed = {bytes(row["value"]).decode(): row["stream_id"] for row in rows}
+        for stream_id, head in self._heads.items():
+            if head.stream_type == "card" and claimed.get(head.state.number) != stream_id:
+                number: str = head.state.number
+                self._differ("claims", f"card_number/{number}", "stream_id", stream_id, claimed.get(number))
 
     # ------------------------------------------------------------------ query tables
 
@@ -188,7 +198,7 @@ class _Check:
                 continue
             missing.discard(id_)
             for column, value in expected[id_].items():
-                if (should_be := _comparable(value)) != row[column]:
+                if (should_be := as_read(value)) != row[column]:
                     self._differ(table, id_, column, should_be, row[column])
         for id_ in missing:
             self._differ(table, id_, "(row)", "there", None)
@@ -207,15 +217,6 @@ class _Check:
     def _number(self, sql: str, *parameters: Any) -> int:
         row = self._connection.execute(sql, parameters).fetchone()
         return 0 if row is None else int(row[0])
-
-
-def _comparable(value: Any) -> Any:
-    """As PostgreSQL gives it back."""
-    if isinstance(value, orjson.Fragment):
-        return orjson.loads(value.contents)
-    if isinstance(value, tuple):
-        return list(value)
-    return value
 
 
 def _loaded(text: str) -> Any:

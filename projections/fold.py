@@ -3,7 +3,10 @@
 A fold promises that many events at once and one event at a time end in equal rows.
 """
 
-from collections.abc import Iterable, Sequence
+import gc
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -33,6 +36,18 @@ _STATE_TABLES_OF: dict[str, tuple[StateTable, ...]] = {
 _LOG_TABLES_OF: dict[str, tuple[LogTable, ...]] = {table.stream_type: (table,) for table in LOG_TABLES}
 
 
+@contextmanager
+def without_pauses() -> Iterator[None]:
+    """Folding a whole history makes millions of objects and no cycles: looking for some would cost a third of it."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
 class Fold:
     """Rows being folded.
 
@@ -58,7 +73,12 @@ class Fold:
                 wanted[STAFF_PINS.name].add(pin_id)
         for table in STATE_TABLES:
             kept = self.kept[table.name]
-            missing = [id_ for id_ in wanted[table.name] if id_ not in kept]
+            missing = []
+            for id_ in wanted[table.name]:
+                if id_ in kept:
+                    kept[id_] = kept.pop(id_)  # To the end: it is needed now.
+                else:
+                    missing.append(id_)
             if missing:
                 kept |= table.load(connection, missing)
 
@@ -118,6 +138,12 @@ class Fold:
             for secret in secrets:
                 assert secret.sealed is not None
                 kept.clear[secret.sealed] = None if key is None else unseal(secret, key, stream_id=kept.id).plain
+
+    def forget(self, rows_max: int) -> None:
+        """Let go of the rows that were not needed for longest; whoever needs one loads it again."""
+        for kept in self.kept.values():
+            for id_ in list(islice(kept, max(len(kept) - rows_max, 0))):
+                del kept[id_]
 
     def changed_rows(self, table: StateTable) -> list[Row]:
         kept = self.kept[table.name]

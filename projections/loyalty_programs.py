@@ -8,12 +8,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import orjson
-
 from ledger.codec import from_plain
 from ledger.program import Program, Rules, evolve
 from ledger.stream import Recorded
-from projections.table import Kept, Queries, Row, StateTable, dicts, json_list, json_of
+from projections.table import Kept, Queries, Row, StateTable, as_read, dicts, json_list, json_of
 
 COLUMNS = (
     "id, vendor_id, version, position, google_class_id, apple_pass_type_id, state"  # The rest follows from the state.
@@ -141,11 +139,5 @@ def _told(rows: list[tuple[Any, ...]], now: datetime) -> list[Row]:
     told = []
     for found in dicts(COLUMNS, rows):
         shown = _shown(program_of(found.pop("state")), now)
-        told.append(found | {name: _plain(value) for name, value in shown.items()})
+        told.append(found | {name: as_read(value) for name, value in shown.items()})
     return told
-
-
-def _plain(value: Any) -> Any:
-    if not isinstance(value, orjson.Fragment):
-        return value
-    return orjson.loads(value.contents)

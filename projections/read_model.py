@@ -29,6 +29,7 @@ from projections.table import Queries, Row, dicts
 NAME = "query_tables"
 BATCH_EVENTS_MAX = 2_000
 POLL_SECONDS = 0.05
+KEPT_ROWS_MAX = 10_000  # About 2 kB each.
 LEASE_SECONDS = 2.0
 LEASE_RENEW_SECONDS = 0.5
 PAUSE_FIRST_SECONDS = 0.1
@@ -77,11 +78,15 @@ class LeaseLost(Exception):
     """Somebody else follows the stream now, or the tables were rebuilt to another position."""
 
 
+NOT_THE_EVENTS_FAULT = (psycopg.OperationalError, psycopg.InterfaceError, LeaseLost)
+
+
 @dataclass(slots=True)
 class _Lease:
     token: int
     position: int
     renewed_at: float  # Monotonic.
+    fold: Fold  # Rows stay in it from batch to batch: under a lease nobody else changes them.
 
 
 class Projector:
@@ -177,19 +182,26 @@ class Projector:
         """One transaction; where an event fails, halves of the batch, down to that event alone."""
         try:
             self._write(connection, lease, batch)
-        except (psycopg.OperationalError, psycopg.InterfaceError, LeaseLost):
-            raise
-        except Exception as error:
-            if len(batch) == 1:
-                raise PoisonEvent(_named(batch[0], error)) from error
-            half = len(batch) // 2
-            self._apply(connection, lease, batch[:half])
-            self._apply(connection, lease, batch[half:])
+            lease.fold.forget(KEPT_ROWS_MAX)
+        except BaseException as error:
+            lease.fold = Fold(self._master_key)  # What was folded was not written.
+            if isinstance(error, NOT_THE_EVENTS_FAULT) or not isinstance(error, Exception):
+                raise
+            self._apply_halves(connection, lease, batch, error)
+
+    def _apply_halves(
+        self, connection: Connection[Any], lease: _Lease, batch: Sequence[Notification], error: Exception
+    ) -> None:
+        if len(batch) == 1:
+            raise PoisonEvent(_named(batch[0], error)) from error
+        half = len(batch) // 2
+        self._apply(connection, lease, batch[:half])
+        self._apply(connection, lease, batch[half:])
 
     def _write(self, connection: Connection[Any], lease: _Lease, batch: Sequence[Notification]) -> None:
         events = [decode(notification) for notification in batch]
         after = batch[-1].id
-        fold = Fold(self._master_key)
+        fold = lease.fold
         with connection.transaction():
             parameters = {"token": lease.token, "before": lease.position, "after": after}
             if connection.execute(MOVE_ON, {"name": NAME, "seconds": LEASE_SECONDS, **parameters}).rowcount != 1:
@@ -211,7 +223,7 @@ class Projector:
         if row is None:
             return None
         self.position = row[1]
-        return _Lease(row[0], row[1], time.monotonic())
+        return _Lease(row[0], row[1], time.monotonic(), Fold(self._master_key))
 
     def _renew(self, connection: Connection[Any], lease: _Lease) -> None:
         if time.monotonic() - lease.renewed_at < LEASE_RENEW_SECONDS:

@@ -121,23 +121,18 @@ class LogTable:
         )
 
 
-def json_of(state: Any) -> orjson.Fragment:
+def json_of(state: Any) -> Row:
     """A dataclass as JSON inside a row."""
-    return orjson.Fragment(orjson.dumps(to_plain(state)))
+    return to_plain(state)
 
 
-def json_list(values: Iterable[Any]) -> orjson.Fragment:
-    return orjson.Fragment(orjson.dumps([to_plain(value) for value in values]))
+def json_list(values: Iterable[Any]) -> list[Row]:
+    return [to_plain(value) for value in values]
 
 
-def as_json(value: Any) -> Any:
-    """A cell of a row as COPY takes it."""
-    if isinstance(value, orjson.Fragment):
-        contents = value.contents
-        return contents.decode() if isinstance(contents, bytes) else contents
-    if isinstance(value, dict | list | tuple):
-        return orjson.dumps(value).decode()
-    return value
+def as_read(value: Any) -> Any:
+    """A cell of a row as PostgreSQL gives it back."""
+    return orjson.loads(orjson.dumps(value)) if isinstance(value, dict | list) else value
 
 
 def dicts(columns: str, rows: Iterable[tuple[Any, ...]]) -> list[Row]:

@@ -60,8 +60,7 @@ async def read_any_program_statistics(
 ) -> Any:
     """Cards, units and redemptions, with series by local day, from the query tables."""
     await ledger.programs.find(program_id, None)
-    return await statistics(reader, now=utc_now(), program_id=program_id, start=between.start, end=between.end
-    )
+    return await statistics(reader, now=utc_now(), program_id=program_id, start=between.start, end=between.end)
 
 
 @router.get(

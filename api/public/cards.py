@@ -128,7 +128,7 @@ async def read_held_card(
     "/cards/{qr_code_data}/qr.svg",
     summary="The card's QR code",
     response_class=Response,
-    responses={200: {"content": {"image/svg+xml": {}}, "description": "The QR code."}} | responses(errors.CardNotFound),
+    responses=responses(errors.CardNotFound) | {200: {"content": {"image/svg+xml": {}}, "description": "The QR code."}},
 )
 async def draw_qr_code(qr_code_data: QrToken, ledger: TheLedger) -> Response:
     """An SVG to show at the till."""

@@ -19,7 +19,7 @@ from api.dependencies import (
 )
 from api.models import Page, StaffPin, StaffSession
 from api.paging import PageByTime
-from api.shapes import Body, Identifier, Name, Pin
+from api.shapes import Body, Identifier, Name, Pin, Uuid
 from api.vendor.responses import PIN_PROBLEMS, READ_PROBLEMS
 from ledger.commands.caller import Caller
 from projections import staff_pins
@@ -37,7 +37,7 @@ class PinRequest(Body):
     staff_id: Identifier = Field(description="The vendor's own name for the staff member.", examples=["marie"])
     name: Name
     pin: Pin
-    program_id: UUID | None = Field(None, description="Absent: every program of the vendor.")
+    program_id: Uuid | None = Field(None, description="Absent: every program of the vendor.")
     role: Literal["staff", "manager"] = "staff"
     operations: Operations | None = Field(None, description="Absent: what the role usually may.")
 

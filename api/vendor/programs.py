@@ -21,7 +21,7 @@ from api.dependencies import (
 )
 from api.models import Page, Program
 from api.paging import PageByTime, TimeRange
-from api.shapes import Body, Currency, HexColor, HttpsUrl, MoneyMinor, Name, Rate, Text, Timestamp, TimeZone
+from api.shapes import Body, Currency, HexColor, HttpsUrl, MoneyMinor, Name, Rate, Text, Timestamp, TimeZone, Uuid
 from api.vendor.responses import PROGRAM_PROBLEMS, READ_PROBLEMS
 from ledger.commands.caller import Caller, utc_now
 from ledger.ids import derived, new_id
@@ -37,7 +37,7 @@ ToChange = Annotated[Caller, Depends(VendorWith("programs"))]
 
 
 class RewardShape(Body):
-    id: UUID | None = Field(None, description="An existing reward to keep or change.")
+    id: Uuid | None = Field(None, description="An existing reward to keep or change.")
     name: Name
     points_cost: int = Field(ge=1, le=10**9, examples=[500])
     value_minor: MoneyMinor | None = None
@@ -223,5 +223,4 @@ async def read_program_statistics(
 ) -> Any:
     """Cards, units and redemptions, with series by local day, from the query tables."""
     await ledger.programs.find(program_id, caller.vendor_id)
-    return await statistics(reader, now=utc_now(), program_id=program_id, start=between.start, end=between.end
-    )
+    return await statistics(reader, now=utc_now(), program_id=program_id, start=between.start, end=between.end)

@@ -2,7 +2,6 @@
 
 from http import HTTPStatus
 from typing import Annotated
-from uuid import UUID
 
 from fastapi import APIRouter, Depends, Response
 from pydantic import Field
@@ -10,7 +9,7 @@ from pydantic import Field
 from api.dependencies import TheLedger, VendorWith
 from api.models import Entry
 from api.shapes import CardReference as CardText
-from api.shapes import ExternalRef, OrderReference
+from api.shapes import ExternalRef, OrderReference, Uuid
 from api.vendor.responses import TILL_PROBLEMS
 from api.vendor.till import StaffedRequest, Till
 from ledger.commands.caller import Caller
@@ -21,7 +20,7 @@ router = APIRouter(tags=["redemptions"])
 
 class RedemptionRequest(StaffedRequest):
     card: CardText
-    reward_id: UUID | None = Field(None, description="One of the program's point rewards; absent, the stamp reward.")
+    reward_id: Uuid | None = Field(None, description="One of the program's point rewards; absent, the stamp reward.")
     order_reference: OrderReference | None = None
     external_ref: ExternalRef | None = None
 

@@ -19,5 +19,4 @@ async def read_vendor_statistics(
     between: TimeRange,
 ) -> Any:
     """Over all programs, with series by the vendor's local day, from the query tables."""
-    return await statistics(reader, now=utc_now(), vendor_id=caller.vendor_id, start=between.start, end=between.end
-    )
+    return await statistics(reader, now=utc_now(), vendor_id=caller.vendor_id, start=between.start, end=between.end)

@@ -3,13 +3,12 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Annotated, Any
-from uuid import UUID
 
 from fastapi import Depends, Header, Query, Request, Response
 from pydantic import Field
 
 from api.dependencies import ExpectedVersion, Parts, RequiredKey, TheParts, answered, once_for
-from api.shapes import Body, Pin
+from api.shapes import Body, Pin, Uuid
 from ledger.commands.caller import Caller
 from ledger.commands.staff import StaffSession
 from ledger.commands.till import Asked
@@ -20,9 +19,9 @@ from ledger.errors import PinRequired, StaffSessionInvalid
 class StaffedRequest(Body):
     """A body that may name the staff member who acts."""
 
-    staff_pin_id: UUID | None = Field(None, description="Who acts. Not needed with a Staff-Session.")
+    staff_pin_id: Uuid | None = Field(None, description="Who acts. Not needed with a Staff-Session.")
     pin: Pin | None = Field(None, description="Their PIN, 4 to 8 digits.")
-    location_id: UUID | None = Field(None, description="Where it happens.")
+    location_id: Uuid | None = Field(None, description="Where it happens.")
 
 
 class TillRequest:

@@ -11,6 +11,7 @@ from ledger.ids import (
     command_id,
     derived,
     is_card_number,
+    looks_like_card_number,
     luhn_digit,
     new_card_number,
     new_id,
@@ -26,7 +27,9 @@ def test_the_check_digit_is_the_one_of_the_published_examples(body: str, digit: 
     assert luhn_digit(body) == digit
 
 
-@hypothesis_given(body=st.text("0123456789", min_size=11, max_size=11), place=st.integers(0, 11), digit=st.integers(1, 9))
+@hypothesis_given(
+    body=st.text("0123456789", min_size=11, max_size=11), place=st.integers(0, 11), digit=st.integers(1, 9)
+)
 def test_one_wrong_digit_is_always_noticed(body: str, place: int, digit: int) -> None:
     number = body + luhn_digit(body)
     assert is_card_number(number)
@@ -54,6 +57,11 @@ def test_new_card_numbers_are_twelve_digits_that_check() -> None:
 def test_what_is_no_card_number_is_not_taken_for_one(text: str) -> None:
     assert is_card_number(ENROLLED.number)
     assert not is_card_number(text)
+
+
+def test_a_mistyped_card_number_is_still_looked_up_as_a_number() -> None:
+    assert looks_like_card_number("400000000003")
+    assert not looks_like_card_number("٤٠٠٠٠٠٠٠٠٠٠٢") and not looks_like_card_number("4000000000")
 
 
 def test_the_same_names_give_the_same_id_for_ever() -> None:

@@ -4,9 +4,11 @@ from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
+import pytest
 from hypothesis import given as hypothesis_given
 from hypothesis import strategies as st
 
+from ledger.card import RewardRedeemed
 from ledger.errors import (
     CardIsReplaced,
     CardIsSuspended,
@@ -17,7 +19,7 @@ from ledger.errors import (
     RewardNotFound,
 )
 from ledger.program import ProgramActivated, ProgramDeactivated, Reward
-from ledger.rewards import redeem
+from ledger.rewards import redeem, redeem_any
 from tests.examples import (
     CAKE,
     CARD_REPLACED,
@@ -180,7 +182,7 @@ def test_a_point_card_says_nothing_about_stamps() -> None:
     till.earn(MONDAY, 1000)
     stands = till.standing(MONDAY)
     assert (stands.points_balance, stands.rewards_available) == (100, 1)
-    assert stands.stamps_target is stands.stamps_until_reward is stands.next_stamp_at is None
+    assert (stands.stamps_target, stands.stamps_until_reward, stands.next_stamp_at) == (None, None, None)
 
 
 def test_after_the_old_target_the_next_reward_costs_the_new_one() -> None:
@@ -192,12 +194,26 @@ def test_after_the_old_target_the_next_reward_costs_the_new_one() -> None:
     assert [till.redeem(MONDAY + HOUR).stamps_spent, till.redeem(MONDAY + HOUR).stamps_spent] == [10, 12]
 
 
-@hypothesis_given(
-    stamps=st.integers(1, 60), targets=st.lists(st.integers(1, 15), max_size=4), immediate=st.booleans()
+@pytest.mark.parametrize(
+    ("stamps", "points", "spent"), [(10, 0, (10, 0)), (9, 50, (0, 50)), (10, 50, (10, 0))], ids=str
 )
-def test_a_card_can_redeem_exactly_as_many_rewards_as_it_says(
-    stamps: int, targets: list[int], immediate: bool
-) -> None:
+def test_whatever_the_card_can_pay_for_can_be_tried(stamps: int, points: int, spent: tuple[int, int]) -> None:
+    till = card_with(stamps, points)
+    (event,) = redeem_any(till.card, till.program, now=MONDAY)
+    assert isinstance(event, RewardRedeemed)
+    assert (event.stamps_spent, event.points_spent) == spent
+
+
+def test_a_card_that_can_pay_for_nothing_is_told_so() -> None:
+    poor, none_offered = card_with(9, 49), Till(stamp_program())
+    with refused(NotEnoughPoints, held=49, needed=50):
+        redeem_any(poor.card, poor.program, now=MONDAY)
+    with refused(NotEnoughStamps, held=0, needed=10):
+        redeem_any(none_offered.card, none_offered.program, now=MONDAY)
+
+
+@hypothesis_given(stamps=st.integers(1, 60), targets=st.lists(st.integers(1, 15), max_size=4), immediate=st.booleans())
+def test_a_card_can_redeem_exactly_as_many_rewards_as_it_says(stamps: int, targets: list[int], immediate: bool) -> None:
     till = Till(stamp_program(raised_target="immediate" if immediate else "grandfather"))
     till.stamp(MONDAY)
     if stamps > 1:

@@ -13,6 +13,7 @@ from ledger.staff_pin import (
     FAILURES_MAX,
     LOCK_LONGEST,
     OPERATIONS,
+    OPERATIONS_OF_ROLE,
     StaffPin,
     StaffPinLocked,
     StaffPinRejected,
@@ -130,9 +131,9 @@ def test_nothing_happens_to_a_removed_pin() -> None:
     removed.when(pins.change, name=None, role="manager", operations=None, pin_hash=None, now=MONDAY).refused(
         StaffPinNotFound
     )
-    removed.when(
-        pins.open_session, session_id=SESSION_ID, terminal_id=None, ends_at=MONDAY + HOUR, now=MONDAY
-    ).refused(StaffPinNotFound)
+    removed.when(pins.open_session, session_id=SESSION_ID, terminal_id=None, ends_at=MONDAY + HOUR, now=MONDAY).refused(
+        StaffPinNotFound
+    )
 
 
 # ------------------------------------------------------------------ wrong guesses
@@ -245,9 +246,7 @@ def test_no_guesser_ever_gets_more_than_five_tries_in_a_quarter_of_an_hour(gaps:
 def test_a_session_is_opened_and_clears_old_failures() -> None:
     state = (
         given(PIN_CREATED, PIN_REJECTED)
-        .when(
-            pins.open_session, session_id=SESSION_ID, terminal_id="till-1", ends_at=MONDAY + 8 * HOUR, now=MONDAY
-        )
+        .when(pins.open_session, session_id=SESSION_ID, terminal_id="till-1", ends_at=MONDAY + 8 * HOUR, now=MONDAY)
         .then(SESSION_OPENED)
     )
     assert state.failures == ()
@@ -264,6 +263,11 @@ def test_a_pin_does_only_what_it_was_given() -> None:
     must_allow(waiter, "stamp", PROGRAM_ID)
     with refused(StaffNotAllowed):
         must_allow(waiter, "redeem", PROGRAM_ID)
+
+
+def test_staff_adjust_nothing_unless_they_are_managers() -> None:
+    assert set(OPERATIONS) - set(OPERATIONS_OF_ROLE["staff"]) == {"adjust"}
+    assert OPERATIONS_OF_ROLE["manager"] == OPERATIONS
 
 
 def test_a_pin_of_one_program_does_nothing_in_another() -> None:

@@ -49,9 +49,7 @@ def test_a_vendor_changes_its_name() -> None:
 
 
 def test_a_vendor_is_suspended_and_reinstated() -> None:
-    vendor = (
-        given(REGISTERED).when(vendors.update, profile=PROFILE, is_active=False, now=MONDAY).then(VENDOR_SUSPENDED)
-    )
+    vendor = given(REGISTERED).when(vendors.update, profile=PROFILE, is_active=False, now=MONDAY).then(VENDOR_SUSPENDED)
     assert not vendor.is_active
     vendor = (
         given(REGISTERED, VENDOR_SUSPENDED)

@@ -1,0 +1,148 @@
+"""The command as one types it: a process of its own, on a server that keeps its word."""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from migrations.upgrade import current, head
+from projections.read_model import Projector
+from projections.rebuild import TABLES
+from tests.databases import database, durable_server
+from tests.projections.stories import MASTER_KEY, Store, busy_days, enrolled, stamped
+from tests.service import ADMIN_KEY, REAL, free_port
+
+CARD = UUID("0195a1b0-0000-7000-8000-0000000000c1")
+HELP_CPU_SECONDS_MAX = 0.4
+
+
+@pytest.fixture(scope="module")
+def server_url() -> Iterator[str]:
+    with durable_server() as server:
+        yield server.start()
+
+
+@pytest.fixture
+def url(server_url: str) -> Iterator[str]:
+    with database(server_url, upgraded=True) as url:
+        yield url
+
+
+@pytest.fixture
+def filled_url(url: str) -> str:
+    """With a little history, in the query tables too. One card holds two stamps."""
+    store = Store(url).opened()
+    busy_days(store, cards=4, rounds=10)
+    store.append(("card", CARD, [enrolled(), stamped(1), stamped(2)]))
+    store.connection.close()
+    Projector(url, MASTER_KEY).catch_up()
+    return url
+
+
+def environment(url: str | None = None, **settings: str) -> dict[str, str]:
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("LOYALTY_")}
+    ours |= {"LOYALTY_ADMIN_KEY": ADMIN_KEY, "LOYALTY_MASTER_KEY": MASTER_KEY.to_base64(), "COLUMNS": "120"}
+    return ours | ({"LOYALTY_DATABASE_URL": url} if url else {}) | settings
+
+
+def ask(*words: str, url: str | None = None, **settings: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [REAL, *words], env=environment(url, **settings), capture_output=True, text=True, timeout=110, check=False
+    )
+
+
+def execute(url: str, sql: str) -> None:
+    with psycopg.connect(url) as connection:
+        connection.execute(sql)
+
+
+def cpu_seconds(*words: str) -> float:
+    """What one run costs the processor, whatever else the machine does meanwhile."""
+    with subprocess.Popen([REAL, *words], env=environment(), stdout=subprocess.DEVNULL) as process:
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    return used.ru_utime + used.ru_stime
+
+
+def test_help_names_every_subcommand_and_is_there_at_once() -> None:
+    words = ask("--help").stdout.split()
+    assert {"run", "serve", "migrate", "project", "rebuild", "check", "demo", "openapi", "doctor"} <= set(words)
+    assert min(cpu_seconds("--help") for _ in range(3)) < HELP_CPU_SECONDS_MAX
+
+
+def test_the_api_is_described_in_json(tmp_path: Path) -> None:
+    said = ask("openapi")
+    written = ask("openapi", "--file", str(tmp_path / "openapi.json"))
+    assert (said.returncode, said.stderr, written.returncode) == (0, "", 0)
+    document = json.loads(said.stdout)
+    assert document["openapi"].startswith("3.1") and len(document["paths"]) > 20
+    assert json.loads((tmp_path / "openapi.json").read_text()) == document
+
+
+def test_migrating_twice_is_migrating_once(server_url: str) -> None:
+    with database(server_url) as url:
+        first, second = ask("migrate", url=url), ask("migrate", url=url)
+        assert current(url) == head()
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert first.stdout == second.stdout == f"The database is at revision {head()}.\n"
+
+
+def test_check_finds_nothing_wrong_with_an_honest_database(filled_url: str) -> None:
+    found = ask("check", url=filled_url)
+    assert (found.returncode, found.stderr) == (0, "")
+    assert "Every table says what the stream says." in found.stdout
+
+
+def test_check_names_table_row_column_and_both_values(filled_url: str) -> None:
+    execute(filled_url, f"UPDATE loyalty_cards SET stamp_count = 9 WHERE id = '{CARD}'")
+    found = ask("check", url=filled_url)
+    assert found.returncode == 1
+    assert f"loyalty_cards {CARD} stamp_count: expected 2, found 9" in found.stdout
+    assert "1 difference" in found.stderr
+
+
+def test_rebuild_puts_right_what_somebody_changed(filled_url: str) -> None:
+    execute(filled_url, f"UPDATE loyalty_cards SET stamp_count = 9 WHERE id = '{CARD}'; DELETE FROM refusals")
+    assert ask("check", url=filled_url).returncode == 1
+    rebuilt = ask("rebuild", url=filled_url)
+    assert (rebuilt.returncode, rebuilt.stderr) == (0, "")
+    assert "The tables are rebuilt." in rebuilt.stdout
+    assert ask("check", url=filled_url).returncode == 0
+
+
+def test_one_table_can_be_rebuilt_and_an_unknown_one_is_named(filled_url: str) -> None:
+    execute(filled_url, "DELETE FROM loyalty_cards")
+    assert ask("rebuild", "loyalty_cards", url=filled_url).returncode == 0
+    assert ask("check", url=filled_url).returncode == 0
+    unknown = ask("rebuild", "loyalty_crads", url=filled_url)
+    assert unknown.returncode == 2
+    assert "loyalty_crads" in unknown.stderr and all(table in unknown.stderr for table in TABLES[:1])
+
+
+def test_doctor_exits_as_it_finds(url: str) -> None:
+    well = ask("doctor", url=url, LOYALTY_PORT=str(free_port()))
+    assert (well.returncode, "✗" in well.stdout) == (0, False), well.stdout
+    execute(url, "GRANT DELETE ON stored_events TO loyalty_app")
+    ill = ask("doctor", url=url, LOYALTY_PORT=str(free_port()))
+    assert ill.returncode == 1
+    assert "✗ The role loyalty_app may DELETE events" in ill.stdout
+
+
+@pytest.mark.parametrize("command", ["migrate", "check", "run"])
+def test_what_the_one_at_the_keyboard_can_mend_is_a_sentence(command: str, server_url: str) -> None:
+    wrong = ask(command, url=server_url, LOYALTY_MASTER_KEY="")
+    assert wrong.returncode == 2
+    assert "LOYALTY_MASTER_KEY is not set" in wrong.stderr and "Traceback" not in wrong.stderr
+
+
+def test_the_demo_is_made_once(url: str) -> None:
+    made, again = ask("demo", url=url), ask("demo", url=url)
+    assert (made.returncode, again.returncode) == (0, 0), made.stderr + again.stderr
+    assert "API key: llk_" in made.stdout and "already" in again.stdout
+    assert ask("check", url=url).returncode == 0

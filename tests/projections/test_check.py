@@ -1,0 +1,118 @@
+"""Whatever was changed by hand is found, with table, row, column and both values."""
+
+from collections.abc import Iterator
+from uuid import UUID, uuid4
+
+import pytest
+
+from ledger.stream import first_prev
+from projections.check import Difference, check
+from projections.read_model import Projector
+from tests.projections.stories import MASTER_KEY, Store, busy_days, enrolled, stamped
+
+CARD = UUID("0195a1b0-0000-7000-8000-0000000000cc")
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[Store]:
+    store = Store(database_url).opened()
+    busy_days(store, cards=4, rounds=10)
+    store.append(("card", CARD, [enrolled(), stamped(1), stamped(2)]))
+    Projector(database_url, MASTER_KEY).catch_up()
+    yield store
+    store.connection.close()
+
+
+def by_force(store: Store, sql: str, *parameters: object) -> None:
+    with store.connection.transaction():
+        store.connection.execute("SET LOCAL session_replication_role = replica")  # No trigger stands in the way.
+        store.connection.execute(sql, parameters)
+
+
+def test_an_honest_database_adds_up(store: Store, database_url: str) -> None:
+    told: list[tuple[int, int]] = []
+    store.append(("card", uuid4(), [enrolled()]))  # Not projected yet: only the state row is there.
+    assert check(database_url, MASTER_KEY, lambda *at: told.append(at)) == []
+    assert told[-1][0] == told[-1][1]
+
+
+def test_a_changed_balance_is_found(store: Store, database_url: str) -> None:
+    by_force(store, "UPDATE loyalty_cards SET stamp_count = 9 WHERE id = %s", CARD)
+    assert check(database_url, MASTER_KEY) == [Difference("loyalty_cards", str(CARD), "stamp_count", 2, 9)]
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "column", "value"),
+    [
+        ("vendors", "id", "name", "'Somebody else'"),
+        ("api_keys", "key_id", "revoked_at", "now()"),
+        ("loyalty_programs", "id", "stamps_target", "1"),
+        ("loyalty_cards", "id", "recent_stamps", "'[]'"),
+        ("loyalty_transactions", "id", "stamps_delta", "100"),
+        ("loyalty_transactions", "id", "position", "1"),
+        ("staff_pins", "id", "role", "'manager'"),
+        ("staff_pins", "id", "pin_hash", "'$2b$10$mine'"),
+        ("refusals", "id", "refusal", "'nothing'"),
+        ("streams", "stream_id", "state", "'{}'"),
+        ("streams", "stream_id", "head", "'\\x00'"),
+    ],
+)
+def test_a_changed_cell_is_found(
+    store: Store, database_url: str, table: str, key: str, column: str, value: str
+) -> None:
+    (row,) = store.rows(f"SELECT {key} AS id FROM {table} ORDER BY {key} DESC LIMIT 1")
+    by_force(store, f"UPDATE {table} SET {column} = {value} WHERE {key} = %s", row["id"])
+    (found,) = check(database_url, MASTER_KEY)
+    assert (found.table, found.row, found.column) == (table, str(row["id"]), column)
+    assert found.expected != found.found
+    assert "mine" not in str(found.found)
+
+
+@pytest.mark.parametrize("table", ["loyalty_cards", "loyalty_transactions", "refusals", "streams"])
+def test_a_missing_row_is_found(store: Store, database_url: str, table: str) -> None:
+    key = "stream_id" if table == "streams" else "id"
+    (row,) = store.rows(f"SELECT {key} AS id FROM {table} ORDER BY {key} DESC LIMIT 1")
+    by_force(store, f"DELETE FROM {table} WHERE {key} = %s", row["id"])
+    assert check(database_url, MASTER_KEY) == [Difference(table, str(row["id"]), "(row)", "there", None)]
+
+
+def test_a_row_that_no_event_explains_is_found(store: Store, database_url: str) -> None:
+    forged = uuid4()
+    by_force(
+        store,
+        "INSERT INTO loyalty_transactions SELECT (json_populate_record(t,"
+        " json_build_object('id', %s::text, 'position', 1000000))).* FROM loyalty_transactions t LIMIT 1",
+        str(forged),
+    )
+    assert check(database_url, MASTER_KEY) == [
+        Difference("loyalty_transactions", str(forged), "(row)", None, "at position 1000000")
+    ]
+
+
+def test_a_changed_event_breaks_its_chain(store: Store, database_url: str) -> None:
+    more = """replace(convert_from(state, 'UTF8'), '"stamps":1', '"stamps":5')"""
+    place = "originator_id = %s AND originator_version = 2"
+    by_force(store, f"UPDATE stored_events SET state = convert_to({more}, 'UTF8') WHERE {place}", CARD)
+    found = check(database_url, MASTER_KEY)
+    assert (found[-1].table, found[-1].column) == ("streams", "state")
+    assert any(d.table == "stored_events" and d.row == f"{CARD}/3" and d.column == "prev" for d in found)
+
+
+def test_a_deleted_first_event_breaks_its_stream(store: Store, database_url: str) -> None:
+    assert first_prev(CARD)
+    by_force(store, "DELETE FROM stored_events WHERE originator_id = %s AND originator_version = 1", CARD)
+    found = check(database_url, MASTER_KEY)
+    assert any(d.table == "stored_events" and d.row.startswith(f"{CARD}/2") for d in found)
+
+
+def test_a_forged_last_event_is_told_by_the_state_row(store: Store, database_url: str) -> None:
+    by_force(store, "DELETE FROM stored_events WHERE originator_id = %s AND originator_version = 3", CARD)
+    tables = {d.table for d in check(database_url, MASTER_KEY)}
+    assert {"streams", "loyalty_cards", "loyalty_transactions"} <= tables
+
+
+def test_a_number_that_leads_to_another_card_is_found(store: Store, database_url: str) -> None:
+    other = uuid4()
+    by_force(store, "UPDATE claims SET stream_id = %s WHERE stream_id = %s AND kind = 'card_number'", other, CARD)
+    (found,) = check(database_url, MASTER_KEY)
+    assert (found.table, found.column, found.expected, found.found) == ("claims", "stream_id", CARD, other)

@@ -1,0 +1,445 @@
+"""The service as its users meet it: a real server on a free port, and callers with their keys.
+
+`Service` runs in a thread of the test, `ServiceProcess` as a process of its own. Both are told their database.
+`python -m tests.service` is the command's own serving without its look at the server: tests' servers are forgetful.
+"""
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx2
+import psycopg
+import uvicorn
+from psycopg.rows import dict_row
+from pydantic import SecretStr
+
+from api import serving
+from api.database import Database
+from api.key_files import Keys, load_keys
+from api.logs import configure
+from api.main import create_app
+from api.settings import Settings, read_settings
+from ledger.seal import MasterKey
+from projections.check import Difference, check
+from projections.read_model import Projector
+from projections.rebuild import TABLES
+
+ADMIN_KEY = "the-administrators-key-in-every-test"
+AUDITOR_KEY = "the-auditors-key-in-each-of-the-tests"
+MASTER_KEY = MasterKey(bytes(range(32)))
+ALL_SCOPES = ("cards", "earn", "redeem", "reverse", "adjust", "programs", "pins", "read")
+NOT_INHERITED = ("LOYALTY_", "PYTHONDONTWRITEBYTECODE")
+REQUEST_SECONDS = 60.0
+START_SECONDS = 60.0
+POSTGRES_SECONDS = 5.0
+
+ADMIN = "/api/v1/admin/loyalty"
+VENDOR = "/api/v1/vendor/loyalty"
+PUBLIC = "/api/v1/loyalty"
+
+FRESH = "fresh"
+"""As Idempotency-Key: a new one for each request. None sends none."""
+
+
+# ------------------------------------------------------------------ callers
+
+
+class Client:
+    """One caller. Paths are relative to the caller's part of the API."""
+
+    def __init__(self, http: httpx2.Client, prefix: str, key: str | None = None, **headers: str) -> None:
+        self.http = http
+        self.prefix = prefix
+        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        if key is not None:
+            self.headers["Authorization"] = f"Bearer {key}"
+
+    def send(
+        self, method: str, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None, **more: Any
+    ) -> httpx2.Response:
+        content: dict[str, Any] = {} if body is None else {"json": body}
+        return self.http.request(
+            method, self.prefix + path, headers={**self.headers, **(headers or {})}, **content, **more
+        )
+
+    def get(self, path: str, **query: Any) -> httpx2.Response:
+        return self.send("GET", path, params=query)
+
+    def post(
+        self,
+        path: str,
+        body: Any = None,
+        *,
+        key: str | None = FRESH,
+        headers: Mapping[str, str] | None = None,
+        **query: Any,
+    ) -> httpx2.Response:
+        return self.send("POST", path, body, headers={**once(key), **(headers or {})}, params=query)
+
+    def patch(self, path: str, body: Any, **headers: str) -> httpx2.Response:
+        return self.send("PATCH", path, body, headers={name.replace("_", "-"): v for name, v in headers.items()})
+
+    def delete(self, path: str) -> httpx2.Response:
+        return self.send("DELETE", path)
+
+
+class Admin(Client):
+    def __init__(self, http: httpx2.Client, key: str = ADMIN_KEY) -> None:
+        super().__init__(http, ADMIN, key)
+
+    def vendor(self, **given: Any) -> dict[str, Any]:
+        body = {
+            "name": "Café Beim Rousegäertchen",
+            "code": f"shop-{uuid4().hex[:12]}",
+            "country": "LU",
+            "timezone": "Europe/Luxembourg",
+            "currency": "EUR",
+            "languages": ["lb", "fr"],
+        }
+        return ok(self.post("/vendors", body | given))
+
+    def api_key(self, vendor_id: str, *scopes: str, **given: Any) -> dict[str, Any]:
+        body = {"name": "Till 1", "scopes": list(scopes or ALL_SCOPES)}
+        return ok(self.post(f"/vendors/{vendor_id}/api-keys", body | given))
+
+
+class Till(Client):
+    """A vendor's system with a key; what it makes, it makes with values that most tests do not care about."""
+
+    def __init__(self, http: httpx2.Client, key: str, vendor_id: str = "", **headers: str) -> None:
+        super().__init__(http, VENDOR, key, **headers)
+        self.vendor_id = vendor_id
+        self.key = key
+
+    def with_session(self, token: str) -> "Till":
+        return Till(self.http, self.key, self.vendor_id, Staff_Session=token)
+
+    def at(self, service: "Served") -> "Till":
+        """The same till, asking another process."""
+        return Till(service.http, self.key, self.vendor_id)
+
+    def program(self, **given: Any) -> dict[str, Any]:
+        """Hybrid: ten stamps, or a point for each euro. No cooldown, no PIN, hardly a daily limit."""
+        body = {
+            "loyalty_type": "hybrid",
+            "name": "Coffee card",
+            "stamps_target": 10,
+            "stamps_reward_description": "A coffee of your choice",
+            "earn_rate": {"points": 1, "per_minor": 100},
+            "points_rewards": [{"name": "A slice of cake", "points_cost": 20, "value_minor": 420}],
+            "cooldown_minutes": 0,
+            "max_daily_stamps": 1000,
+            "require_staff_pin": False,
+        }
+        return ok(self.post("/programs", body | given))
+
+    def pin(self, pin: str = "4071", **given: Any) -> dict[str, Any]:
+        return ok(self.post("/pins", {"staff_id": f"staff-{uuid4().hex[:8]}", "name": "Marie", "pin": pin} | given))
+
+    def card(self, program_id: str, **customer: Any) -> dict[str, Any]:
+        return ok(self.post(f"/programs/{program_id}/cards", {"customer": customer}))
+
+    def stamp(self, card: str, *, key: str | None = FRESH, **given: Any) -> httpx2.Response:
+        return self.post("/stamps", {"card": card, **given}, key=key)
+
+    def read(self, card_id: str) -> dict[str, Any]:
+        return ok(self.get(f"/cards/{card_id}"))
+
+
+def once(key: str | None) -> dict[str, str]:
+    if key is None:
+        return {}
+    return {"Idempotency-Key": str(uuid4()) if key == FRESH else key}
+
+
+def ok(response: httpx2.Response) -> dict[str, Any]:
+    """What was answered, by a request that must have worked."""
+    assert response.status_code < 300, f"{response.status_code}: {response.text}"
+    told: dict[str, Any] = response.json()
+    return told
+
+
+def problem(response: httpx2.Response, status: int, code: str) -> dict[str, Any]:
+    """The problem document, of a request that must have been refused just so."""
+    assert (response.status_code, response.headers["content-type"]) == (status, "application/problem+json"), (
+        response.text
+    )
+    told: dict[str, Any] = response.json()
+    assert (told["status"], told["code"], told["instance"]) == (status, code, response.request.url.path), told
+    assert told["type"] == f"/problems/{code}" and told["title"] and told["detail"], told
+    assert told["request_id"] == response.headers["x-request-id"]
+    return told
+
+
+def moment(text: str) -> datetime:
+    """A time as it was answered: with its zone, which is UTC."""
+    at = datetime.fromisoformat(text)
+    assert at.utcoffset() == timedelta(0), text
+    return at
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A POST to be sent beside others."""
+
+    client: Client
+    path: str
+    body: Any = None
+    key: str | None = FRESH
+
+
+def at_once(asks: Sequence[Ask], *, connections: int = 100) -> list[httpx2.Response]:
+    """Send all of them in parallel; the answers in the order asked."""
+
+    async def send_all() -> list[httpx2.Response]:
+        limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections)
+        async with httpx2.AsyncClient(timeout=REQUEST_SECONDS, limits=limits) as http:
+
+            async def send(ask: Ask) -> httpx2.Response:
+                url = str(ask.client.http.base_url).rstrip("/") + ask.client.prefix + ask.path
+                return await http.post(url, json=ask.body, headers={**ask.client.headers, **once(ask.key)})
+
+            return list(await asyncio.gather(*map(send, asks)))
+
+    return asyncio.run(send_all())
+
+
+# ------------------------------------------------------------------ the service
+
+
+class Served:
+    """What tests ask of a running service, wherever it runs."""
+
+    http: httpx2.Client
+    database_url: str
+
+    @property
+    def admin(self) -> Admin:
+        return Admin(self.http)
+
+    @property
+    def auditor(self) -> Admin:
+        return Admin(self.http, AUDITOR_KEY)
+
+    @property
+    def public(self) -> Client:
+        return Client(self.http, PUBLIC)
+
+    def till(self, key: str, vendor_id: str = "") -> Till:
+        return Till(self.http, key, vendor_id)
+
+    def shop(self, *scopes: str, **vendor: Any) -> Till:
+        """A new vendor's till, with a key that may do everything, or just what is named."""
+        made = self.admin.vendor(**vendor)
+        return self.till(self.admin.api_key(made["id"], *scopes)["key"], made["id"])
+
+    def catch_up(self) -> int:
+        """Wait until everything recorded stands in the query tables."""
+        return Projector(self.database_url, MASTER_KEY).catch_up()
+
+    def differences(self) -> list[Difference]:
+        """What the tables say otherwise than the stream, once they have caught up."""
+        self.catch_up()
+        return check(self.database_url, MASTER_KEY)
+
+    def rows(self, sql: str, *parameters: Any) -> list[dict[str, Any]]:
+        """Straight from the database, as its owner."""
+        with psycopg.connect(self.database_url, autocommit=True, row_factory=dict_row) as connection:
+            cursor = connection.execute(sql, parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def events(self, stream_id: str, *names: str) -> list[dict[str, Any]]:
+        """A stream's events, oldest first, by version and name; only those named."""
+        rows = self.rows(
+            "SELECT originator_version AS version, topic AS name FROM stored_events WHERE originator_id = %s"
+            " ORDER BY originator_version",
+            stream_id,
+        )
+        return [row for row in rows if not names or row["name"] in names]
+
+    def heads(self) -> dict[str, str]:
+        """Version and head of every stream but those of refusals: what a refusal must leave as it was."""
+        rows = self.rows("SELECT stream_id, version, head FROM streams WHERE stream_type <> 'attempts'")
+        return {str(row["stream_id"]): f"{row['version']}:{bytes(row['head']).hex()}" for row in rows}
+
+    def tables(self) -> dict[str, str]:
+        """A digest of each query table: equal where the rows are."""
+        sql = "SELECT md5(coalesce(string_agg(t::text, E'\\n' ORDER BY t::text), '')) AS digest FROM {} t"
+        return {table: self.rows(sql.format(table))[0]["digest"] for table in TABLES}
+
+
+class Service(Served):
+    """The application behind a real HTTP server, and a projector, in threads of this process."""
+
+    def __init__(self, database_url: str, **settings: Any) -> None:
+        self.database_url = database_url
+        self._settings = Settings(
+            **{
+                "database_url": SecretStr(database_url),
+                "admin_key": SecretStr(ADMIN_KEY),
+                "auditor_key": SecretStr(AUDITOR_KEY),
+                "master_key": SecretStr(MASTER_KEY.to_base64()),
+                "port": 0,
+                "log_level": "error",
+                "enrolments_per_hour": 1_000,
+                **settings,
+            }
+        )
+        self._keys = Keys(ADMIN_KEY, AUDITOR_KEY, MASTER_KEY, None)
+        self._stop = threading.Event()
+        self._server: uvicorn.Server | None = None
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> "Service":
+        configure(self._settings.log_format, self._settings.log_level)
+        app = create_app(self._settings, self._keys, self.database_url)
+        server = self._server = uvicorn.Server(serving._config(self._settings, app))
+        projector = Projector(self.database_url, MASTER_KEY)
+        self._stop.clear()
+        self._threads = [
+            threading.Thread(target=lambda: asyncio.run(server.serve()), name="service"),
+            threading.Thread(target=projector.run, args=(self._stop,), name="projector"),
+        ]
+        for thread in self._threads:
+            thread.start()
+        eventually(lambda: server.started or not self._threads[0].is_alive(), START_SECONDS)
+        assert server.started, "the service did not start"
+        port = server.servers[0].sockets[0].getsockname()[1]
+        self.http = httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=REQUEST_SECONDS)
+        return self
+
+    def stop(self) -> None:
+        self.http.close()
+        self._stop.set()
+        if self._server is not None:
+            self._server.should_exit = True
+        for thread in self._threads:
+            thread.join()
+
+    def __enter__(self) -> "Service":
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+class ServiceProcess(Served):
+    """A service in a process of its own, to be killed at will; started again it is found at the same address.
+
+    Args:
+        command: What to run: `TESTS_OWN`, or a subcommand of the real command, which refuses a forgetful database.
+        environment: Beside the keys and the port, which are set.
+    """
+
+    def __init__(self, command: Sequence[str], log: Path, database_url: str = "", **environment: str) -> None:
+        self.database_url = database_url
+        self.port = free_port()
+        self.http = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=REQUEST_SECONDS)
+        self._command = command
+        self._log = log
+        self._environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(NOT_INHERITED)},
+            "PYTHONPYCACHEPREFIX": str(log.parent / "bytecode"),  # As installed: compiled at the first start.
+            "LOYALTY_ADMIN_KEY": ADMIN_KEY,
+            "LOYALTY_AUDITOR_KEY": AUDITOR_KEY,
+            "LOYALTY_MASTER_KEY": MASTER_KEY.to_base64(),
+            "LOYALTY_PORT": str(self.port),
+            "LOYALTY_LOG_LEVEL": "warning",
+            "LOYALTY_ENROLMENTS_PER_HOUR": "1000",
+            **({"LOYALTY_DATABASE_URL": database_url} if database_url else {}),
+            **environment,
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> "ServiceProcess":
+        """Start it; it need not be ready yet."""
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self._command, env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+            )
+        return self
+
+    def ready(self) -> "ServiceProcess":
+        eventually(self._is_ready, START_SECONDS, self.last_words)
+        return self
+
+    def _is_ready(self) -> bool:
+        assert self.process is not None and self.process.poll() is None, self.last_words()
+        try:
+            return self.http.get("/health/ready", timeout=2).status_code == 200
+        except httpx2.TransportError:
+            return False
+
+    def last_words(self) -> str:
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-20:])
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def end(self) -> None:
+        """In order, and if that does not help by force."""
+        self.http.close()
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+
+TESTS_OWN = (sys.executable, "-m", "tests.service")
+REAL = str(Path(sys.executable).with_name("loyalty-ledger"))
+
+
+@contextmanager
+def service_process(
+    log: Path, database_url: str = "", *, command: Sequence[str] = TESTS_OWN, **environment: str
+) -> Iterator[ServiceProcess]:
+    process = ServiceProcess(command, log, database_url, **environment)
+    try:
+        yield process.start().ready()
+    finally:
+        process.end()
+
+
+def eventually(
+    is_so: Callable[[], object], seconds: float = POSTGRES_SECONDS, explain: Callable[[], str] = lambda: "it never was"
+) -> float:
+    """Wait until something is so. Returns how many seconds it took."""
+    began = time.monotonic()
+    while not is_so():
+        assert time.monotonic() - began < seconds, explain()
+        time.sleep(0.01)
+    return time.monotonic() - began
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def main() -> None:
+    settings = read_settings()
+    configure(settings.log_format, settings.log_level)
+    assert settings.database_url is not None
+    database = Database(settings.database_url.get_secret_value(), load_keys(settings), None)
+    serving.run_all(settings, database, projects=True, ready=print)
+
+
+if __name__ == "__main__":
+    main()
