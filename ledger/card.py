@@ -89,6 +89,7 @@ class RewardRedeemed:
     reward_value_minor: int | None
     stamps_spent: int  # The price that day: a later price must not rewrite the past.
     points_spent: int
+    cycle_redeemed: int  # The cycle it ended; a reversal returns to it.
     cycle_version: int  # The next cycle counts toward this version's target.
     stamps_after: int
     points_after: int
@@ -138,6 +139,7 @@ class UnitsAdjusted:
     stamps: int
     points: int
     reason: str
+    cycle_version: int
     stamps_after: int
     points_after: int
     staff_pin_id: UUID | None = None
@@ -267,6 +269,7 @@ class Card:
     name: Secret | None = None
     email: Secret | None = None
     phone: Secret | None = None
+    has_consented: bool = False
 
 
 def evolve(card: Card | None, event: CardEvent) -> Card:
@@ -334,6 +337,7 @@ def evolve(card: Card | None, event: CardEvent) -> Card:
         case UnitsAdjusted():
             return replace(
                 card,
+                cycle_version=event.cycle_version,
                 stamps=event.stamps_after,
                 points=event.points_after,
                 last_entry=LastEntry(event.entry_id, event.at, event.staff_pin_id),
@@ -382,6 +386,7 @@ def _enrolled(event: CardEnrolled) -> Card:
         name=event.name,
         email=event.email,
         phone=event.phone,
+        has_consented=event.has_consented,
     )
 
 
@@ -457,6 +462,7 @@ def replace_lost(
             name=card.name,
             email=card.email,
             phone=card.phone,
+            has_consented=card.has_consented,
             replaces=old_card,
             stamps=card.stamps,
             points=card.points,

@@ -17,6 +17,7 @@ from ledger.personal import Secret
 
 T = TypeVar("T")
 Convert = Callable[[Any], Any]
+_WRITTEN_AS_IS = frozenset({str, int, bool, datetime, date, UUID})
 
 
 def to_plain(value: Any) -> dict[str, Any]:
@@ -25,13 +26,22 @@ def to_plain(value: Any) -> dict[str, Any]:
     cls: Any = type(value)
     for name in _names(cls):
         part = getattr(value, name)
-        if part is None:
-            continue
-        if type(part) is Secret:
-            assert part.sealed is not None, f"{name} must be sealed before it is written"
-            part = part.sealed
-        plain[name] = part
+        if part is not None:
+            plain[name] = part if type(part) in _WRITTEN_AS_IS else _plain(part, name)
     return plain
+
+
+def _plain(part: Any, name: str) -> Any:
+    if type(part) is Secret:
+        assert part.sealed is not None, f"{name} must be sealed before it is written"
+        return part.sealed
+    if is_dataclass(part):
+        return to_plain(part)
+    if type(part) is tuple:
+        return [_plain(one, name) for one in part]
+    if type(part) is dict:
+        return {key: _plain(one, name) for key, one in part.items()}
+    return part
 
 
 def to_json(value: Any) -> str:

@@ -51,18 +51,18 @@ def stamp(
     used = stamps_on(card, today)
     left = max(rules.max_daily_stamps - used, 0)
     possible_at = cooldown_ends(card, rules)
-    if possible_at is not None and now < possible_at:
-        raise StampCooldown(retry_at=possible_at, cooldown_minutes=rules.cooldown_minutes, remaining_today=left)
     if count > left:
+        tomorrow = day_begins(today + timedelta(days=1), rules.timezone)
         raise StampDailyLimit(
-            retry_at=day_begins(today + timedelta(days=1), rules.timezone),
+            retry_at=max(tomorrow, possible_at or tomorrow),
             daily_limit=rules.max_daily_stamps,
             stamps_today=used,
             asked=count,
             remaining_today=left,
         )
-    # A cycle begins with its first stamp: until then the newest target is the card's target.
-    cycle_version = rules.version if card.stamps == 0 else card.cycle_version
+    if possible_at is not None and now < possible_at:
+        raise StampCooldown(retry_at=possible_at, cooldown_minutes=rules.cooldown_minutes, remaining_today=left)
+    cycle_version = cycle_of(card, rules)
     target = target_in_force(program.targets, rules, cycle_version=cycle_version, now=now)
     assert target is not None
     return [
@@ -162,11 +162,17 @@ def adjust(
             stamps=stamps,
             points=points,
             reason=reason,
+            cycle_version=cycle_of(card, program.rules_at(now)),
             stamps_after=_within(card.stamps + stamps),
             points_after=_within(card.points + points),
             staff_pin_id=staff_pin_id,
         )
     ]
+
+
+def cycle_of(card: Card, rules: Rules) -> int:
+    """A cycle begins with its first stamp: until then, and in debt, the newest target is the card's target."""
+    return card.cycle_version if card.stamps > 0 else rules.version
 
 
 def stamps_on(card: Card, day: date) -> int:

@@ -6,6 +6,7 @@ under, so no past event is ever scored again.
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import zip_longest
 from typing import Literal, TypeAlias, assert_never
 from uuid import UUID
 
@@ -137,6 +138,7 @@ class Target:
     version: int
     effective_from: datetime
     stamps: int
+    raised_target: RaisedTarget
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +147,7 @@ class Program:
     currency: str
     branding: Branding
     rules: tuple[Rules, ...]  # The version in force and those still to come, oldest first.
-    targets: tuple[Target, ...]  # Every stamp target there ever was: a running cycle may keep an old one.
+    targets: tuple[Target, ...]  # Every stamp target there ever was, in order: a running cycle may keep an old one.
     created_at: datetime
     last_at: datetime
     rewards: tuple[Reward, ...] = ()
@@ -171,15 +173,24 @@ class Program:
 def target_in_force(targets: tuple[Target, ...], rules: Rules, *, cycle_version: int, now: datetime) -> int | None:
     """How many stamps a reward costs a card whose cycle began under `cycle_version`.
 
-    A lowered target counts at once. A raised one waits for the next cycle, unless the rules say `immediate`.
+    A lowered target counts at once. A raised one waits for the next cycle, unless the rules that raised it say
+    `immediate`. A target that was corrected before its day never counts.
 
     Returns:
         A count ≥ 1, or None where the program gives no stamps.
     """
-    if rules.stamps_target is None or rules.raised_target == "immediate":
+    begun = next((target for target in targets if target.version == cycle_version), None)
+    if rules.stamps_target is None or begun is None:
         return rules.stamps_target
-    seen = [t.stamps for t in targets if t.version >= cycle_version and t.effective_from <= now]
-    return min([*seen, rules.stamps_target])
+    stamps = begun.stamps
+    later = targets[targets.index(begun) + 1 :]
+    for target, following in zip_longest(later, later[1:]):
+        was_corrected = following is not None and following.effective_from == target.effective_from
+        if target.effective_from > now or was_corrected:
+            continue
+        if target.stamps < stamps or target.raised_target == "immediate":
+            stamps = target.stamps
+    return stamps
 
 
 def evolve(program: Program | None, event: ProgramEvent) -> Program:
@@ -233,7 +244,8 @@ def _in_order(rules: tuple[Rules, ...]) -> tuple[Rules, ...]:
 def _targets(targets: tuple[Target, ...], rules: Rules) -> tuple[Target, ...]:
     if rules.stamps_target is None:
         return targets
-    return (*targets, Target(rules.version, rules.effective_from, rules.stamps_target))
+    target = Target(rules.version, rules.effective_from, rules.stamps_target, rules.raised_target)
+    return tuple(sorted((*targets, target), key=lambda t: (t.effective_from, t.version)))
 
 
 # ------------------------------------------------------------------ decisions
@@ -270,8 +282,12 @@ def change(
     current = program.rules_at(now)
     if rules is not None:
         _must_fit(program.loyalty_type, rules, rewards or [])
-        if replace(rules, version=current.version, effective_from=current.effective_from) != current:
-            if len(program.rules) > PENDING_RULES_MAX:
+        # Compared with what would hold on that day, so that an announced change can be taken back.
+        then = program.rules_at(max(rules.effective_from, now))
+        if replace(rules, version=then.version, effective_from=then.effective_from) != then:
+            if rules.effective_from < now:
+                raise InvalidValue(field="effective_from", why="lies in the past")
+            if sum(r.effective_from > now for r in program.rules) >= PENDING_RULES_MAX:
                 raise InvalidValue(field="effective_from", why="too many rule changes are waiting already")
             version = max(r.version for r in program.rules) + 1
             events.append(ProgramRulesChanged(now, replace(rules, version=version)))
@@ -300,7 +316,7 @@ def _must_fit(loyalty_type: LoyaltyType, rules: Rules, rewards: list[Reward]) ->
     gives_stamps, gives_points = loyalty_type != "points", loyalty_type != "stamps"
     if gives_stamps and rules.stamps_target is None:
         raise InvalidValue(field="stamps_target", why="a program with stamps needs a target")
-    if gives_points and rules.rate_points is None:
+    if gives_points and (rules.rate_points is None or rules.rate_minor is None):
         raise InvalidValue(field="earn_rate", why="a program with points needs an earn rate")
     if not gives_stamps and rules.stamps_target is not None:
         raise ProgramTypeMismatch(loyalty_type=loyalty_type)

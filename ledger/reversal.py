@@ -53,6 +53,7 @@ def reverse(
     Partial refunds are cumulative: whatever the split, the total taken back ends at exactly what was earned.
     A suspended card may be put right; a card that has ended not.
     """
+    assert amount_minor is None or amount_minor >= 1
     must_be_open(card)
     match original:
         case StampsAdded():
@@ -130,7 +131,7 @@ def _taken(held: int, units: int, policy: ReversalPolicy) -> tuple[int, int]:
             taken = min(units, max(held, 0))
             return taken, units - taken
         case "reject":
-            if held < units:
+            if units and held < units:
                 raise ReversalExceedsBalance(held=held, needed=units)
             return units, 0
         case _:
@@ -177,6 +178,9 @@ def _earn_reversed(
 def _redemption_reversed(
     card: Card, original: RewardRedeemed, entry_id: UUID, reason: str, asker: Asker, now: datetime
 ) -> RedemptionReversed:
+    cycle_version = card.cycle_version
+    if original.stamps_spent:  # The stamps come back with the target they had.
+        cycle_version = min(cycle_version, original.cycle_redeemed)
     return RedemptionReversed(
         at=now,
         entry_id=entry_id,
@@ -184,7 +188,7 @@ def _redemption_reversed(
         reason=reason,
         stamps_returned=original.stamps_spent,
         points_returned=original.points_spent,
-        cycle_version=card.cycle_version,
+        cycle_version=cycle_version,
         stamps_after=card.stamps + original.stamps_spent,
         points_after=card.points + original.points_spent,
         staff_pin_id=asker.staff_pin_id,

@@ -6,7 +6,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from ledger.card import Card, CardEvent, RewardRedeemed, must_be_active
-from ledger.earning import next_stamp, stamps_on
+from ledger.earning import cycle_of, next_stamp, stamps_on
 from ledger.errors import NotEnoughPoints, NotEnoughStamps, ProgramTypeMismatch
 from ledger.program import Program, must_redeem, target_in_force
 
@@ -41,7 +41,7 @@ def redeem(
     must_redeem(program, rules, now)
     stamps_spent = points_spent = 0
     if reward_id is None:
-        target = target_in_force(program.targets, rules, cycle_version=card.cycle_version, now=now)
+        target = target_in_force(program.targets, rules, cycle_version=cycle_of(card, rules), now=now)
         if program.loyalty_type == "points" or target is None:
             raise ProgramTypeMismatch(loyalty_type=program.loyalty_type)
         if card.stamps < target:
@@ -63,6 +63,7 @@ def redeem(
             reward_value_minor=value_minor,
             stamps_spent=stamps_spent,
             points_spent=points_spent,
+            cycle_redeemed=card.cycle_version,
             cycle_version=rules.version if stamps_spent else card.cycle_version,
             stamps_after=card.stamps - stamps_spent,
             points_after=card.points - points_spent,
@@ -90,7 +91,7 @@ def standing(card: Card, program: Program, now: datetime) -> Standing:
     rules = program.rules_at(now)
     target = None
     if program.loyalty_type != "points":
-        target = target_in_force(program.targets, rules, cycle_version=card.cycle_version, now=now)
+        target = target_in_force(program.targets, rules, cycle_version=cycle_of(card, rules), now=now)
     available = stamp_rewards_available(card.stamps, target, rules.stamps_target)
     available += sum(1 for reward in program.rewards if 0 < reward.points_cost <= card.points)
     if target is None:

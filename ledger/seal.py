@@ -6,7 +6,7 @@ sealed field of the person unreadable and leaves every hash over the stored byte
 
 import hmac
 import os
-from base64 import b64decode, b64encode, urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64decode, b64encode, urlsafe_b64encode
 from dataclasses import dataclass, field
 from hashlib import sha256
 from uuid import UUID
@@ -101,14 +101,14 @@ def unseal(secret: Secret, subject: SubjectKey, *, stream_id: UUID) -> Secret:
         SealBroken: It was sealed under another key, for another stream, or was changed since.
     """
     assert secret.sealed is not None
-    version, name, text = secret.sealed.split(".", 2)
-    raw = urlsafe_b64decode(text)
     try:
+        version, name, text = secret.sealed.split(".", 2)
+        raw = b64decode(text, altchars=b"-_", validate=True)
         plain = AESGCM(subject.key).decrypt(
             raw[:NONCE_BYTES], raw[NONCE_BYTES:], _bound_to(stream_id, int(version), name)
         )
-    except InvalidTag:
-        raise SealBroken(f"field {name} of stream {stream_id} cannot be opened") from None
+    except (InvalidTag, ValueError, OverflowError):
+        raise SealBroken(f"a field of stream {stream_id} cannot be opened") from None
     return Secret(plain=plain.decode())
 
 

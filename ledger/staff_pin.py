@@ -116,7 +116,7 @@ class StaffPin:
     created_at: datetime
     last_at: datetime
     is_active: bool = True
-    credential: int = 1  # Grows with every new PIN, lock and unlock; a session is bound to it.
+    credential: int = 1  # Grows with every change, lock and removal; a session is bound to it.
     failures: tuple[datetime, ...] = ()
     locks_in_a_row: int = 0
     locked_until: datetime | None = None

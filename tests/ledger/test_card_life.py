@@ -154,7 +154,6 @@ def test_losing_a_suspended_card_does_not_free_it() -> None:
     till.stamp(MONDAY)
 
 
-@pytest.mark.xfail(strict=True, reason="consent is not part of the card")
 def test_a_customers_consent_is_not_lost_with_the_card() -> None:
     till = Till(stamp_program())
     till.lose(MONDAY)

@@ -53,7 +53,9 @@ class OneCard(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, 3))
     def stamp(self, count: int) -> None:
-        self.attempt(lambda: self.till.stamp(self.now, count), stamps=count)
+        told = self.till.standing(self.now).stamps_target
+        event = self.attempt(lambda: self.till.stamp(self.now, count), stamps=count)
+        assert event is None or event.target == told, "a stamp counts toward the target that was told"
 
     @rule(amount=st.integers(0, 5000), paid=st.integers(0, 5000))
     def buy(self, amount: int, paid: int) -> None:
@@ -63,9 +65,11 @@ class OneCard(RuleBasedStateMachine):
 
     @rule()
     def redeem_stamps(self) -> None:
+        told = self.till.standing(self.now).stamps_target
         event = self.attempt(lambda: self.till.redeem(self.now))
         if event is not None:
             self.stamps -= event.stamps_spent
+            assert event.stamps_spent == told, "a reward costs what was told"
 
     @rule()
     def redeem_points(self) -> None:

@@ -143,7 +143,6 @@ def test_without_a_cooldown_stamps_may_follow_at_once() -> None:
     assert till.card.stamps == 2
 
 
-@pytest.mark.xfail(strict=True, reason="the cooldown is told although the day is used up")
 def test_the_refused_till_is_told_a_time_at_which_the_stamp_is_really_given() -> None:
     till = Till(stamp_program())
     for visit in range(5):

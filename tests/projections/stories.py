@@ -175,6 +175,7 @@ def redeemed(stamps: int, points: int, *, after: tuple[int, int], at: datetime =
         reward_value_minor=420,
         stamps_spent=stamps,
         points_spent=points,
+        cycle_redeemed=1,
         cycle_version=1,
         stamps_after=after[0],
         points_after=after[1],

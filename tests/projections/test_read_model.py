@@ -144,7 +144,7 @@ def test_a_card_shows_what_its_events_add_up_to(store: Store, database_url: str)
                     MONDAY, uuid4(), stamp.entry_id, "error", "allow_negative", 1, 0, 0, 0, True, 1, 0, None, 0, 20
                 ),
                 card.RedemptionReversed(MONDAY, uuid4(), coffee.entry_id, "cold", 0, 50, 1, 0, 70),
-                card.UnitsAdjusted(MONDAY, uuid4(), 0, -5, "counted again", 0, 65),
+                card.UnitsAdjusted(MONDAY, uuid4(), 0, -5, "counted again", 1, 0, 65),
                 card.CardSuspended(MONDAY, "lost?"),
                 card.CardReinstated(MONDAY, "found"),
                 card.CustomerDetailsChanged(MONDAY, "fr", name=Secret(plain="Marie")),
@@ -328,7 +328,7 @@ def poisoned(store: Store) -> int:
     store.append(("card", card_id, [enrolled()]))
     bad = store.append(
         ("card", card_id, [stamped(1)]),
-        ("card", card_id, [card.UnitsAdjusted(MONDAY, uuid4(), 1, 0, "nul \x00", 2, 0)]),
+        ("card", card_id, [card.UnitsAdjusted(MONDAY, uuid4(), 1, 0, "nul \x00", 1, 2, 0)]),
         ("card", card_id, [stamped(3)]),
     )
     return bad - 1
