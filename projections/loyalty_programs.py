@@ -9,9 +9,11 @@ from typing import Any
 from uuid import UUID
 
 from ledger.codec import from_plain
+from ledger.commands import answers
+from ledger.decision import Stream
 from ledger.program import Program, Rules, evolve
 from ledger.stream import Recorded
-from projections.table import Kept, Queries, Row, StateTable, as_read, dicts, json_list, json_of
+from projections.table import Kept, Queries, Row, StateTable, dicts, json_list, json_of
 
 COLUMNS = (
     "id, vendor_id, version, position, google_class_id, apple_pass_type_id, state"  # The rest follows from the state.
@@ -138,6 +140,8 @@ async def list_programs(
 def _told(rows: list[tuple[Any, ...]], now: datetime) -> list[Row]:
     told = []
     for found in dicts(COLUMNS, rows):
-        shown = _shown(program_of(found.pop("state")), now)
-        told.append(found | {name: as_read(value) for name, value in shown.items()})
+        stream = Stream(
+            found["id"], "program", found["vendor_id"], None, found["version"], "", program_of(found.pop("state"))
+        )
+        told.append(found | answers.program(stream, now))
     return told

@@ -10,6 +10,7 @@ from api.dependencies import TheLedger, VendorWith
 from api.models import Entry
 from api.shapes import CardReference as CardText
 from api.shapes import Delta, Reason
+from api.validation import invalid
 from api.vendor.responses import TILL_PROBLEMS
 from api.vendor.till import StaffedRequest, Till
 from ledger.commands.caller import Caller
@@ -27,7 +28,7 @@ class AdjustmentRequest(StaffedRequest):
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
         if bool(self.stamps_delta) == bool(self.points_delta):
-            raise ValueError("give either stamps_delta or points_delta, and not zero")
+            raise invalid("not_allowed", "exactly one of stamps_delta and points_delta must be given")
         return self
 
 

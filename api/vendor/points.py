@@ -10,6 +10,7 @@ from api.dependencies import TheLedger, VendorWith
 from api.models import Entry
 from api.shapes import CardReference as CardText
 from api.shapes import Currency, ExternalRef, MoneyMinor, OrderReference
+from api.validation import invalid
 from api.vendor.responses import TILL_PROBLEMS
 from api.vendor.till import StaffedRequest, Till
 from ledger.commands.caller import Caller
@@ -33,7 +34,7 @@ class EarnRequest(StaffedRequest):
     @model_validator(mode="after")
     def _reward_is_part_of_the_purchase(self) -> Self:
         if self.paid_with_reward_minor > self.purchase_amount_minor:
-            raise ValueError("paid_with_reward_minor is more than the purchase")
+            raise invalid("too_large", "must not be more than the purchase")
         return self
 
 

@@ -56,6 +56,7 @@ COOLDOWN = timedelta(minutes=15)
 DAILY_LIMIT = 4
 TARGET = 5
 RARELY = st.sampled_from([False, False, False, False, True])
+AT_THE_TILL = ("stamp", "stamp", "stamp", "buy", "buy", "redeem stamps", "redeem points", "adjust")
 REVERSIBLE = ("stamp", "purchase", "redemption")
 
 
@@ -201,13 +202,25 @@ class Tills(RuleBasedStateMachine):
         """Sometimes backwards: a wall clock does."""
         self.now += timedelta(minutes=minutes)
 
-    @rule(card=cards, count=st.integers(1, 3), later=st.booleans(), crash=crashes)
-    def stamp(self, card: UUID, count: int, later: bool, crash: str | None) -> None:
-        if later:
-            self.now += COOLDOWN
+    @rule(card=cards, what=st.sampled_from(AT_THE_TILL), number=st.integers(0, 2_000), crash=crashes)
+    def at_the_till(self, card: UUID, what: str, number: int, crash: str | None) -> None:
+        """One rule for everything that happens often, so that it does."""
+        self.now += timedelta(minutes=number % 40)
+        match what:
+            case "stamp":
+                self.stamp(card, 1 + number % 3, crash)
+            case "buy":
+                self.buy(card, number, crash)
+            case "adjust":
+                self.adjust(card, number % 9 - 4 or 2, crash)
+            case "redeem stamps":
+                self.redeem(card, None, crash)
+            case "redeem points":
+                self.redeem(card, CAKE.reward_id, crash)
+
+    def stamp(self, card: UUID, count: int, crash: str | None) -> None:
         self._entered(card, "stamp", self.ask(lambda shop, key: shop.stamp(card, key, count=count), crash))
 
-    @rule(card=cards, amount_minor=st.integers(0, 2_000), crash=crashes)
     def buy(self, card: UUID, amount_minor: int, crash: str | None) -> None:
         def command(shop: Shop, key: str) -> Awaitable[Outcome]:
             return shop.ledger.till.earn(
@@ -223,7 +236,6 @@ class Tills(RuleBasedStateMachine):
             entry.amount_minor = amount_minor
             assert entry.units == amount_minor * 3 // 100
 
-    @rule(card=cards, reward=st.sampled_from([None, CAKE.reward_id]), crash=crashes)
     def redeem(self, card: UUID, reward: UUID | None, crash: str | None) -> None:
         held = self.model.stamps[card] if reward is None else self.model.points[card]
         price = TARGET if reward is None else CAKE.points_cost
@@ -232,7 +244,6 @@ class Tills(RuleBasedStateMachine):
         )
         assert entry is None or held >= price
 
-    @rule(card=cards, stamps=st.integers(-4, 4).filter(bool), crash=crashes)
     def adjust(self, card: UUID, stamps: int, crash: str | None) -> None:
         def command(shop: Shop, key: str) -> Awaitable[Outcome]:
             reference = CardReference(str(card))
@@ -299,8 +310,9 @@ class Tills(RuleBasedStateMachine):
 
         told = self.ask(command, crash)
         assert not isinstance(told, Refused)
-        self.suspended.discard(card)
         new, model = UUID(told["id"]), self.model
+        if card in self.suspended:
+            self.suspended ^= {card, new}
         model.stamps[new], model.points[new] = model.stamps.pop(card, 0), model.points.pop(card, 0)
         for entry in model.entries:
             if entry.card == card:
