@@ -19,7 +19,7 @@ from psycopg import AsyncConnection
 from ledger.decision import Command, Outcome
 from ledger.errors import CardIsBusy, Overloaded, StoreAway
 from ledger.recorder import APP_ROLE
-from ledger.round import READ, Result, Round
+from ledger.round import READ, Result, Round, RoundSpoiled
 from ledger.seal import MasterKey
 
 QUEUE_MAX = 2_000
@@ -61,6 +61,7 @@ class Committer:
         self._wake = asyncio.Event()
         self._connection: AsyncConnection[Any] | None = None
         self._task: asyncio.Task[None] | None = None
+        self._is_working = False
         self.rounds = 0
 
     async def start(self) -> None:
@@ -68,7 +69,7 @@ class Committer:
 
     async def stop(self) -> None:
         """Finish what waits, then let go of the connection."""
-        while self._queue and self._task is not None and not self._task.done():
+        while (self._queue or self._is_working) and self._task is not None and not self._task.done():
             await asyncio.sleep(0.01)
         if self._task is not None:
             self._task.cancel()
@@ -108,6 +109,7 @@ class Committer:
         while True:
             await self._wake.wait()
             batch = self._take()
+            self._is_working = bool(batch)
             if not batch:
                 self._wake.clear()
                 continue
@@ -117,9 +119,15 @@ class Committer:
                 raise
             except psycopg.Error as error:
                 await self._recover(batch, error)
+            except RoundSpoiled as spoiled:
+                log.exception("decision-failed", command_id=str(spoiled.command.once.command_id))
+                self._fail([w for w in batch if w.command is spoiled.command], spoiled.mistake)
+                self._queue = [w for w in batch if w.command is not spoiled.command] + self._queue
             except Exception as mistake:
                 log.exception("round-failed")
                 self._fail(batch, mistake)
+            finally:
+                self._is_working = False
 
     def _take(self) -> list[_Waiting]:
         """All that waits, up to a limit; alone what clashed several times already."""

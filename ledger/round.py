@@ -10,7 +10,6 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-import structlog
 
 from ledger import errors
 from ledger.codec import from_json, to_json
@@ -18,8 +17,6 @@ from ledger.decision import Append, Claim, Command, Decision, Outcome, Owner, St
 from ledger.errors import KeyReused, Refused
 from ledger.seal import MasterKey, SubjectKey
 from ledger.stream import NAME_OF, STREAM_KINDS, Recorded, digest, encode, evolve, first_prev, sealed
-
-log = structlog.get_logger("ledger.round")
 
 # Everything the commands of a round name, and the programs and vendors around it, in one round trip.
 READ = """
@@ -44,6 +41,15 @@ UNION ALL
 SELECT 2, k.command_id, NULL, k.vendor_id, NULL, k.position, k.fingerprint, k.answer
 FROM unnest(%(keys)b::uuid[]) AS w (command_id) JOIN idempotency_keys k USING (command_id)
 """
+
+
+class RoundSpoiled(Exception):
+    """A command failed in a way no rule foresees. Nothing of its round was written."""
+
+    def __init__(self, command: Command, mistake: Exception) -> None:
+        super().__init__(type(mistake).__name__)
+        self.command = command
+        self.mistake = mistake
 
 
 @dataclass(slots=True)
@@ -132,7 +138,10 @@ class Round:
     # -------------------------------------------------------------- deciding
 
     def decide(self, command: Command) -> Result:
-        """Replay, decide or refuse one command, and take what it adds into the round."""
+        """Replay, decide or refuse one command, and take what it adds into the round.
+
+        Raises: RoundSpoiled for a mistake of ours; the round must be begun again without that command.
+        """
         known = self.keys.get(command.once.command_id)
         if known is not None:
             if known.fingerprint != command.once.fingerprint:
@@ -146,13 +155,15 @@ class Round:
             if not command.is_dry_run:
                 self._note(command, refusal, result)
             return result
-        except Exception as mistake:  # Ours: it must not take the rest of the round with it.
-            log.exception("decision-failed", command_id=str(command.once.command_id))
-            return Result(error=mistake)
-        if command.is_dry_run:
-            return Result(outcome=self._rehearse(decision))
-        recorded = self._apply(decision)
-        answer = _json(decision.answer(recorded, self))
+        except Exception as mistake:
+            raise RoundSpoiled(command, mistake) from mistake
+        try:
+            if command.is_dry_run:
+                return Result(outcome=self._rehearse(decision))
+            recorded = self._apply(decision)
+            answer = _json(decision.answer(recorded, self))
+        except Exception as mistake:
+            raise RoundSpoiled(command, mistake) from mistake
         result.outcome = Outcome(answer, None)
         result.last_event = len(self.events) if recorded else None
         self._remember(command, result, answer, recorded[-1] if recorded else None)

@@ -348,7 +348,7 @@ class ServiceProcess(Served):
         self.port = free_port()
         self.http = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=REQUEST_SECONDS)
         self._command = command
-        self._log = log
+        self.log = log
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(NOT_INHERITED)},
             "PYTHONPYCACHEPREFIX": str(log.parent / "bytecode"),  # As installed: compiled at the first start.
@@ -365,7 +365,7 @@ class ServiceProcess(Served):
 
     def start(self) -> "ServiceProcess":
         """Start it; it need not be ready yet."""
-        with self._log.open("ab") as log:
+        with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self._command, env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
             )
@@ -383,7 +383,7 @@ class ServiceProcess(Served):
             return False
 
     def last_words(self) -> str:
-        return "\n".join(self._log.read_text(errors="replace").splitlines()[-20:])
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-20:])
 
     def kill(self) -> None:
         assert self.process is not None

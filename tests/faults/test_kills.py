@@ -209,6 +209,7 @@ def test_an_orderly_stop_under_load(where: str, durable_server: LocalPostgres, t
             service.process.send_signal(signal.SIGTERM)
             code = service.process.wait(EXIT_SECONDS + 10)
             took = time.monotonic() - began
+            assert not (service.log.parent / "data/postgres/cluster/postmaster.pid").exists(), "its database still runs"
             acknowledged = len(load.acknowledged)
             time.sleep(0.5)
             service.start().ready()

@@ -286,6 +286,13 @@ def test_a_suspended_vendors_keys_are_refused(service: Service) -> None:
     assert till.stamp(card["id"]).status_code == 201
 
 
+@pytest.mark.usefixtures("nothing_recorded")
+def test_a_code_that_is_taken_does_not_take_the_place_of_the_problems_code(service: Service, shop: Shop) -> None:
+    vendor = ok(service.admin.get(f"/vendors/{shop.till.vendor_id}"))
+    same = {name: vendor[name] for name in ("name", "code", "country", "timezone", "currency", "languages")}
+    assert vendor["code"] in problem(service.admin.post("/vendors", same), 409, "code_taken")["detail"]
+
+
 # ------------------------------------------------------------------ places and money
 
 
