@@ -7,6 +7,7 @@ when something is recorded, the ledger checks in the same transaction.
 import hmac
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Literal
 from uuid import UUID
@@ -35,7 +36,7 @@ class Authenticator:
         self._vendors = vendors
         self._admin = _digest(admin_key)
         self._auditor = _digest(auditor_key) if auditor_key else None
-        self._remembered: dict[bytes, tuple[float, Principal]] = {}
+        self._remembered: dict[bytes, tuple[float, datetime | None, Principal]] = {}
 
     async def identify(self, authorization: str | None) -> Principal:
         """The caller behind an Authorization header.
@@ -56,7 +57,9 @@ class Authenticator:
         now = time.monotonic()
         known = self._remembered.get(digest)
         if known is not None and now - known[0] < REMEMBERED_SECONDS:
-            return known[1]
+            _, expires_at, principal = known
+            if expires_at is None or datetime.now(UTC) < expires_at:
+                return principal
         found = await self._vendors.holder_of(key)
         if found is None:
             self._remembered.pop(digest, None)
@@ -71,7 +74,7 @@ class Authenticator:
         )
         if len(self._remembered) >= REMEMBERED_MAX:
             self._remembered.clear()
-        self._remembered[digest] = (now, principal)
+        self._remembered[digest] = (now, api_key.expires_at, principal)
         return principal
 
     def forget(self) -> None:

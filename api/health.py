@@ -7,6 +7,7 @@ from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 
+from api.bodies import StrictRoute
 from api.dependencies import Public, TheParts
 from api.errors import NotReady
 from api.models import Health
@@ -14,7 +15,7 @@ from api.openapi import responses
 from ledger.errors import StoreAway
 from projections.read_model import status
 
-router = APIRouter(tags=["health"], dependencies=[Public])
+router = APIRouter(tags=["health"], dependencies=[Public], route_class=StrictRoute)
 
 
 @router.get("/health/live", summary="Whether the process lives", response_model=Health)

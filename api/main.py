@@ -15,7 +15,6 @@ from api.admin import programs as admin_programs
 from api.admin import system as admin_system
 from api.admin import vendors as admin_vendors
 from api.auth import Authenticator
-from api.bodies import StrictRoute
 from api.dependencies import Parts
 from api.in_flight import InFlight
 from api.key_files import Keys
@@ -101,9 +100,7 @@ def create_app(settings: Settings, keys: Keys, conninfo: str) -> FastAPI:
         title="Loyalty ledger", version="0.1.0", lifespan=lifespan, generate_unique_id_function=openapi.operation_id
     )
     for prefix, nouns in (("admin", ADMIN), ("vendor", VENDOR), ("", PUBLIC)):
-        router = APIRouter(
-            prefix="/".join(part for part in ("/api/v1", prefix, "loyalty") if part), route_class=StrictRoute
-        )
+        router = APIRouter(prefix="/".join(part for part in ("/api/v1", prefix, "loyalty") if part))
         for noun in nouns:
             router.include_router(noun.router)
         app.include_router(router)

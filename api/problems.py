@@ -181,13 +181,14 @@ def problem_document(error: Refused, language: Language) -> dict[str, Any]:
         facts |= {"why": told["errors"][0]["message"]}
     elif isinstance(error, edge.MalformedRequest):
         told = facts = {name: translate(language, str(value)) for name, value in facts.items()}
-    return {
+    members = {
         "type": TYPE_BASE + problem.code,
         "title": translate(language, problem.title),
         "status": problem.status.value,
         "detail": translate(language, error.sentence, **facts),
         "code": problem.code,
-    } | {name: value for name, value in told.items() if value is not None}
+    }
+    return members | {name: value for name, value in told.items() if value is not None and name not in members}
 
 
 def _from_framework(error: Exception, language: Language) -> Refused:

@@ -88,7 +88,7 @@ OrderReference = Annotated[
     Line,
     Field(min_length=1, max_length=100, description="The till's own name of the purchase.", examples=["2026-001482"]),
 ]
-Search = Annotated[Line, Field(max_length=100)]
+Search = Annotated[Line, Field(max_length=254)]
 
 
 def _matching(form: "re.Pattern[str]", code: str, sentence: str) -> AfterValidator:

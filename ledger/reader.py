@@ -30,6 +30,10 @@ WHERE notification_id > %s AND (%s::text[] IS NULL OR topic = ANY(%s)) ORDER BY 
 ENTRY = "SELECT stream_id, version FROM idempotency_keys WHERE command_id = %s AND vendor_id = %s"
 KEY = "SELECT fingerprint, answer, position FROM idempotency_keys WHERE command_id = %s"
 SUBJECT_KEY = "SELECT vendor_id, wrapped_key FROM subject_keys WHERE subject_id = %s"
+NEW_SUBJECT_KEY = """
+INSERT INTO subject_keys (subject_id, vendor_id, master_key_id, wrapped_key) VALUES (%s, %s, %s, %s)
+ON CONFLICT (subject_id) DO NOTHING
+"""
 LAST_POSITION = "SELECT coalesce(max(notification_id), 0) FROM stored_events"
 EVERY_VERSION = 2**62
 
@@ -123,7 +127,12 @@ class Reader:
         return self._master_key.unwrap(subject_id, rows[0][0], rows[0][1])
 
     async def subject_key_or_new(self, subject_id: UUID, vendor_id: UUID) -> SubjectKey:
+        """A person's key, made and kept first where there is none: all who ask at one moment get the same."""
         try:
             return await self.subject_key(subject_id)
         except CardIsErased:
-            return self._master_key.new_subject(subject_id, vendor_id)
+            fresh = self._master_key.new_subject(subject_id, vendor_id)
+            await self.rows(
+                NEW_SUBJECT_KEY, (subject_id, vendor_id, self._master_key.key_id, self._master_key.wrap(fresh))
+            )
+            return await self.subject_key(subject_id)

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 
+from api.bodies import StrictRoute
 from api.dependencies import AdminOrAuditor, TheReader
 from api.models import EventPage
 from api.openapi import responses
@@ -13,7 +14,7 @@ from ledger.codec import to_plain
 from ledger.commands.references import CardReference
 from ledger.stream import EVENT_NAMES, Recorded
 
-router = APIRouter(tags=["audit"])
+router = APIRouter(tags=["audit"], route_class=StrictRoute)
 
 Limit = Annotated[int, Query(ge=1, le=200)]
 

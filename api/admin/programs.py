@@ -5,6 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter
 
+from api.bodies import StrictRoute
 from api.dependencies import AdminOrAuditor, Projected, TheLedger, TheReader
 from api.models import Page, Program
 from api.openapi import responses
@@ -14,7 +15,7 @@ from ledger.commands.caller import utc_now
 from projections import loyalty_programs
 from projections.statistics import Statistics, statistics
 
-router = APIRouter(tags=["programs"])
+router = APIRouter(tags=["programs"], route_class=StrictRoute)
 
 PROBLEMS = responses(errors.ProgramNotFound)
 

@@ -4,11 +4,12 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from api.bodies import StrictRoute
 from api.dependencies import AdminOrAuditor, TheParts
 from api.models import System
 from projections.read_model import status
 
-router = APIRouter(tags=["system"])
+router = APIRouter(tags=["system"], route_class=StrictRoute)
 
 
 @router.get("/system", summary="Positions and lags", response_model=System)

@@ -8,6 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
+from api.bodies import StrictRoute
 from api.dependencies import (
     NOBODY,
     AdminOnly,
@@ -30,7 +31,7 @@ from ledger import errors
 from ledger.vendor import Profile
 from projections import vendors
 
-router = APIRouter(tags=["vendors"])
+router = APIRouter(tags=["vendors"], route_class=StrictRoute)
 
 Scope = Literal["cards", "earn", "redeem", "reverse", "adjust", "programs", "pins", "read"]
 PROBLEMS = responses(errors.VendorNotFound)

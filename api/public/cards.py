@@ -10,6 +10,7 @@ from fastapi import APIRouter, Header, Path, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
+from api.bodies import StrictRoute
 from api.dependencies import (
     OptionalKey,
     Public,
@@ -32,7 +33,7 @@ from ledger.commands.cards import Customer
 from ledger.commands.references import CardReference
 from ledger.errors import CardNotFound
 
-router = APIRouter(tags=["public"], dependencies=[Public])
+router = APIRouter(tags=["public"], dependencies=[Public], route_class=StrictRoute)
 
 QrToken = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{32}$", description="What the card's QR code says.")]
 HELD = (

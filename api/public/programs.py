@@ -5,6 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter
 
+from api.bodies import StrictRoute
 from api.dependencies import Public, TheLedger, TheReader
 from api.models import Page, PublicProgram
 from api.openapi import responses
@@ -12,7 +13,7 @@ from ledger import errors
 from ledger.commands.caller import utc_now
 from projections import loyalty_programs
 
-router = APIRouter(tags=["public"], dependencies=[Public])
+router = APIRouter(tags=["public"], dependencies=[Public], route_class=StrictRoute)
 
 SHOWN = (
     "id",

@@ -6,6 +6,7 @@ from typing import Annotated, Self
 from fastapi import APIRouter, Depends, Response
 from pydantic import model_validator
 
+from api.bodies import StrictRoute
 from api.dependencies import TheLedger, VendorWith
 from api.models import Entry
 from api.shapes import CardReference as CardText
@@ -16,7 +17,7 @@ from api.vendor.till import StaffedRequest, Till
 from ledger.commands.caller import Caller
 from ledger.commands.references import CardReference
 
-router = APIRouter(tags=["adjustments"])
+router = APIRouter(tags=["adjustments"], route_class=StrictRoute)
 
 
 class AdjustmentRequest(StaffedRequest):

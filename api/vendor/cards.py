@@ -8,6 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field
 
+from api.bodies import StrictRoute
 from api.dependencies import (
     ExpectedVersion,
     OptionalKey,
@@ -25,7 +26,7 @@ from api.models import Card, LookedUpCard, Page, Transaction
 from api.paging import PageByPosition, PageByTime, TimeRange
 from api.people import Email, PhoneText, phone_number
 from api.problems import PROBLEMS
-from api.shapes import Body, Language, Name, Reason, Uuid
+from api.shapes import Body, Language, Name, Reason, Search, Uuid
 from api.shapes import CardReference as CardText
 from api.vendor.responses import CARD_PROBLEMS, PROGRAM_PROBLEMS, READ_PROBLEMS
 from ledger.commands.caller import Caller, utc_now
@@ -35,7 +36,7 @@ from ledger.decision import Outcome
 from ledger.errors import CardNotFound, InvalidValue
 from projections import loyalty_cards, loyalty_transactions
 
-router = APIRouter(tags=["cards"])
+router = APIRouter(tags=["cards"], route_class=StrictRoute)
 
 ToRead = Annotated[Caller, Depends(VendorWith("read", "cards"))]
 ToLookUp = Annotated[Caller, Depends(VendorWith("cards", "read", "earn", "redeem"))]
@@ -103,9 +104,7 @@ async def list_cards(
     window: PageByTime,
     program_id: UUID | None = None,
     status: Literal["active", "suspended", "closed", "replaced", "erased"] | None = None,
-    q: Annotated[
-        str | None, Query(max_length=254, description="A card number, or a customer's exact email or phone.")
-    ] = None,
+    q: Annotated[Search | None, Query(description="A card number, or a customer's exact email or phone.")] = None,
 ) -> Any:
     """The vendor's cards, newest first, from the query tables."""
     customer_id = await parts.ledger.cards.customer_by_contact(caller.vendor_id, q) if q and not q.isdigit() else None
@@ -184,7 +183,7 @@ async def list_transactions(
     window: PageByPosition,
     between: TimeRange,
     program_id: UUID | None = None,
-    transaction_type: Annotated[str | None, Query(max_length=40)] = None,
+    transaction_type: Annotated[str | None, Query(max_length=40, pattern="^[a-z_]+$")] = None,
 ) -> Any:
     """Everything that happened on the vendor's cards, newest first, from the query tables."""
     rows = await loyalty_transactions.list_transactions(

@@ -7,6 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Response
 from pydantic import Field
 
+from api.bodies import StrictRoute
 from api.dependencies import TheLedger, VendorWith
 from api.models import Entry
 from api.shapes import MoneyMinor, Reason
@@ -14,7 +15,7 @@ from api.vendor.responses import TILL_PROBLEMS
 from api.vendor.till import StaffedRequest, Till
 from ledger.commands.caller import Caller
 
-router = APIRouter(tags=["entries"])
+router = APIRouter(tags=["entries"], route_class=StrictRoute)
 
 
 class ReversalRequest(StaffedRequest):

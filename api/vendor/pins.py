@@ -8,6 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import Field
 
+from api.bodies import StrictRoute
 from api.dependencies import (
     OptionalKey,
     Projected,
@@ -24,7 +25,7 @@ from api.vendor.responses import PIN_PROBLEMS, READ_PROBLEMS
 from ledger.commands.caller import Caller
 from projections import staff_pins
 
-router = APIRouter(tags=["staff"])
+router = APIRouter(tags=["staff"], route_class=StrictRoute)
 
 ToRead = Annotated[Caller, Depends(VendorWith("read", "pins"))]
 ToChange = Annotated[Caller, Depends(VendorWith("pins"))]

@@ -6,6 +6,7 @@ from typing import Annotated, Self
 from fastapi import APIRouter, Depends, Response
 from pydantic import Field, model_validator
 
+from api.bodies import StrictRoute
 from api.dependencies import TheLedger, VendorWith
 from api.models import Entry
 from api.shapes import CardReference as CardText
@@ -16,7 +17,7 @@ from api.vendor.till import StaffedRequest, Till
 from ledger.commands.caller import Caller
 from ledger.commands.references import CardReference
 
-router = APIRouter(tags=["points"])
+router = APIRouter(tags=["points"], route_class=StrictRoute)
 
 
 class EarnRequest(StaffedRequest):

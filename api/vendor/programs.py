@@ -9,6 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import Field
 
+from api.bodies import StrictRoute
 from api.dependencies import (
     ExpectedVersion,
     OptionalKey,
@@ -30,7 +31,7 @@ from ledger.program import Program as ProgramState
 from projections import loyalty_programs
 from projections.statistics import Statistics, statistics
 
-router = APIRouter(tags=["programs"])
+router = APIRouter(tags=["programs"], route_class=StrictRoute)
 
 ToRead = Annotated[Caller, Depends(VendorWith("read", "programs"))]
 ToChange = Annotated[Caller, Depends(VendorWith("programs"))]

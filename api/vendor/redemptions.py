@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 from pydantic import Field
 
+from api.bodies import StrictRoute
 from api.dependencies import TheLedger, VendorWith
 from api.models import Entry
 from api.shapes import CardReference as CardText
@@ -15,7 +16,7 @@ from api.vendor.till import StaffedRequest, Till
 from ledger.commands.caller import Caller
 from ledger.commands.references import CardReference
 
-router = APIRouter(tags=["redemptions"])
+router = APIRouter(tags=["redemptions"], route_class=StrictRoute)
 
 
 class RedemptionRequest(StaffedRequest):

@@ -4,12 +4,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
 
+from api.bodies import StrictRoute
 from api.dependencies import Projected, TheReader, VendorWith
 from api.paging import TimeRange
 from ledger.commands.caller import Caller, utc_now
 from projections.statistics import Statistics, statistics
 
-router = APIRouter(tags=["statistics"])
+router = APIRouter(tags=["statistics"], route_class=StrictRoute)
 
 
 @router.get("/stats", summary="Statistics of the vendor", response_model=Statistics, dependencies=[Projected])
