@@ -237,7 +237,7 @@ class LocalPostgres:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C in a terminal is for the owner, who then stops us in order.
-                preexec_fn=partial(_die_with, os.getpid()),  # noqa: PLW1509 (only system calls)
+                preexec_fn=partial(_die_with, os.getpid()),
                 **programs.process_options,
             )
         self._wait_until_ready(self._server, deadline)

@@ -155,9 +155,7 @@ class Programs:
             **self.process_options,
         )
         if done.returncode:
-            raise LocalPostgresError(
-                f"initdb could not make {cluster}; mend this first: {done.stderr or done.stdout}"
-            )
+            raise LocalPostgresError(f"initdb could not make {cluster}; mend this first: {done.stderr or done.stdout}")
         unfinished.rename(cluster)
         _sync(cluster.parent)
 
@@ -173,9 +171,7 @@ class Programs:
 
 def _find(bin_dir: Path | None) -> Path:
     if bin_dir is None:
-        package = importlib.util.find_spec(
-            PACKAGE
-        )  # Found, not imported: importing it has effects of its own.
+        package = importlib.util.find_spec(PACKAGE)  # Found, not imported: importing it has effects of its own.
         if package is None or not package.submodule_search_locations:
             raise LocalPostgresError(
                 f"This Python has no {PACKAGE} package to run PostgreSQL from. Set LOYALTY_PG_BIN to the "

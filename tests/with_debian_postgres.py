@@ -17,7 +17,7 @@ BIN_DIR = Path("/usr/lib/postgresql/15/bin")
 def main() -> int:
     if not (BIN_DIR / "postgres").exists():
         if os.geteuid() != 0:
-            print(f"There is no {BIN_DIR}. As root: apt-get install postgresql-15", file=sys.stderr)
+            sys.stderr.write(f"There is no {BIN_DIR}. As root: apt-get install postgresql-15\n")
             return 1
         subprocess.run(["apt-get", "update", "-q"], check=True)
         subprocess.run(["apt-get", "install", "-qy", "--no-install-recommends", "postgresql-15"], check=True)
@@ -26,9 +26,7 @@ def main() -> int:
         LocalPostgres(directory / "shared", settings=TEST_SETTINGS, bin_dir=BIN_DIR) as url,
     ):
         environment = os.environ | {SERVER_URL_VARIABLE: url, "LOYALTY_PG_BIN": str(BIN_DIR)}
-        return subprocess.run(
-            [sys.executable, "-m", "pytest", *sys.argv[1:]], env=environment, check=False
-        ).returncode
+        return subprocess.run([sys.executable, "-m", "pytest", *sys.argv[1:]], env=environment, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ class Load:
     def __init__(self, till: Till, cards: list[str]) -> None:
         self._till, self._cards = till, cards
         self._stop = threading.Event()
+        self._has_failed = False  # Then nobody insists any more.
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="load")
         self.acknowledged: dict[str, dict[str, Any]] = {}
         self.acknowledged_at: list[float] = []
@@ -51,7 +52,8 @@ class Load:
         eventually(lambda: len(self.acknowledged) > 100, 30)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._has_failed = kind is not None
         self._stop.set()
         self._thread.join()
 
@@ -78,7 +80,7 @@ class Load:
 
     async def _insist(self, http: httpx2.AsyncClient, key: str, card: str) -> None:
         headers = {**self._till.headers, "Idempotency-Key": key}
-        while True:
+        while not self._has_failed:
             try:
                 answer = await http.post(
                     f"{VENDOR}/stamps", json={"card": card, "order_reference": key}, headers=headers

@@ -173,9 +173,7 @@ def test_a_pid_file_whose_number_lives_again_harms_neither_us_nor_the_other_proc
     with subprocess.Popen([namesake, "60"], cwd=namesake.parent, **server_user()) as other:
         cluster = data_dir / "cluster"
         for name in ("postmaster.pid", ".s.PGSQL.5432.lock"):
-            (cluster / name).write_text(
-                f"{other.pid}\n{cluster}\n1700000000\n5432\n{cluster}\n\n1 1\nready\n"
-            )
+            (cluster / name).write_text(f"{other.pid}\n{cluster}\n1700000000\n5432\n{cluster}\n\n1 1\nready\n")
         with local_postgres(data_dir) as url:
             assert what_was_kept(url) == "ten stamps"
         assert other.poll() is None
@@ -245,9 +243,7 @@ def test_an_ordinary_user_runs_the_server_as_himself(data_dir: Path) -> None:
         os.chown(home, uid, -1)
     with owner_process(home / "postgres", bin_dir=bin_dir, uid=uid) as (_, url):
         keep_something(url)
-        assert {process.uids().effective for process in servers_in(home / "postgres")} == {
-            uid or os.geteuid()
-        }
+        assert {process.uids().effective for process in servers_in(home / "postgres")} == {uid or os.geteuid()}
     wait_until(lambda: not servers_in(home / "postgres"))
 
 
@@ -265,9 +261,7 @@ def test_two_processes_share_the_server_and_the_second_may_leave(data_dir: Path)
 
 def test_processes_that_start_at_the_same_moment_find_the_same_server(data_dir: Path) -> None:
     words = [sys.executable, "-c", OWNER, str(data_dir), str(BIN_DIR or ""), ""]
-    processes = [
-        subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(3)
-    ]
+    processes = [subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     urls = {process.stdout.readline().strip() for process in processes if process.stdout}
     for process in processes:
         process.communicate()
@@ -339,9 +333,7 @@ def test_missing_programs_are_named(data_dir: Path) -> None:
         LocalPostgres(data_dir, bin_dir=data_dir).start()
 
 
-def test_variables_meant_for_other_servers_do_not_steer_ours(
-    data_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_variables_meant_for_other_servers_do_not_steer_ours(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"PGPORT": "6000", "PGDATA": "/nowhere", "PGUSER": "mallory"}.items():
         monkeypatch.setenv(name, value)
     with local_postgres(data_dir) as url:

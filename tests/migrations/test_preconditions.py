@@ -57,9 +57,7 @@ def test_a_forgetful_server_is_refused_naming_each_setting_and_what_to_do() -> N
     ],
     ids=["database", "user in database"],
 )
-def test_a_database_or_user_with_a_setting_of_its_own_is_found_out(
-    fit_url: str, spoil: str, remedy: str
-) -> None:
+def test_a_database_or_user_with_a_setting_of_its_own_is_found_out(fit_url: str, spoil: str, remedy: str) -> None:
     with psycopg.connect(fit_url) as connection:
         connection.execute(spoil.format(database=connection.info.dbname))
     (problem,) = problems(fit_url)

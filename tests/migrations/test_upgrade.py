@@ -73,9 +73,7 @@ def test_an_upgrade_of_what_is_up_to_date_changes_nothing(database_url: str) -> 
     assert shape(database_url) == before
 
 
-def test_four_processes_upgrading_at_the_same_moment_all_succeed(
-    empty_database_url: str, database_url: str
-) -> None:
+def test_four_processes_upgrading_at_the_same_moment_all_succeed(empty_database_url: str, database_url: str) -> None:
     processes = [upgrader(empty_database_url) for _ in range(4)]
     for process in processes:
         go(process)
