@@ -56,7 +56,8 @@ fields under `data`. A field without a value is left out.
 EVENTS_TYPES = """
 How types are written: `UUID`, `datetime` (RFC 3339, in UTC) and `date` are JSON strings. `Secret` is personal or
 secret text and stands there as ciphertext only, `version.field.ciphertext`, under a key of the person's own.
-Amounts of money (`…_minor`) are whole numbers of the currency's smallest unit.
+Amounts of money (`…_minor`) are whole numbers of the currency's smallest unit. Behind *else* stands what a field means
+that an event does not have.
 """
 PREV = """
 Beside the envelope, each event says `prev`: the [digest](#digest) of the event before it in its stream, in hex. The
@@ -111,7 +112,7 @@ def example() -> str:
 
 def event_section(name: str) -> str:
     cls = EVENT_NAMES[name]
-    return f"### `{name}`\n\nClass `{cls.__name__}` in `{cls.__module__}`. {about(cls)}"
+    return f"### `{name}`\n\nClass `{cls.__name__}` in `{cls.__module__}`.\n\n{about(cls)}"
 
 
 def about(cls: type[Any]) -> str:
@@ -138,7 +139,7 @@ def default(field: Any) -> str:
     value = field.default
     if value is MISSING or value is None or value == ():
         return ""
-    return f", else `{value!r}`"
+    return f", else `{str(value).lower() if isinstance(value, bool) else value}`"
 
 
 def shown(hint: Any) -> str:
@@ -182,10 +183,10 @@ def shapes(classes: Iterable[type[Any]]) -> list[type[Any]]:
 # ------------------------------------------------------------------ problems
 
 PROBLEMS_INTRO = f"""
-Every refusal is answered as a problem document (RFC 9457, `{MEDIA_TYPE}`). `code` is for programs: it is never
-translated and never changed, and `type` is `{TYPE_BASE}` with the code behind it. Title and sentence (`detail`) are in
-the language of Accept-Language; here they are in English. Names in braces are facts of the refusal; most of them
-stand beside the other members of the document too.
+Every refusal is answered as a problem document (RFC 9457, `{MEDIA_TYPE}`). `code` is for programs: it
+is never translated and never changed, and `type` is `{TYPE_BASE}` with the code behind it. Title and sentence
+(`detail`) are in the language of Accept-Language; here they are in English. Names in braces are facts of the refusal;
+most of them stand beside the other members of the document too.
 
 Several refusals may share a code where telling them apart would help nobody, or the wrong ones.
 """
@@ -228,16 +229,17 @@ TABLES: dict[str, str] = {
     "loyalty_cards": "Cards as they are now, with their balances.",
     "loyalty_transactions": "The entries of all cards. Rows are added and never changed.",
     "staff_pins": "Staff members and their PINs.",
-    "apple_device_registrations": "Which phones want to hear about which pass.",
+    "apple_device_registrations": "Which phones want to hear about which pass. No event writes it yet: it is empty.",
     "vendors": "Merchants.",
     "api_keys": "The vendors' API keys, by digest.",
     "refusals": "What was refused at a till: which rule, which facts, when.",
     "projections": "Who follows the stream, how far, and under which lease.",
 }
 TABLES_INTRO = """
-PostgreSQL is where everything stands. The **store** is the truth. The **query tables** are what the stream adds up
-to: read them freely, from other systems too; `position` says up to where in the stream a row is counted in, `version`
-up to where in its own stream. They can be emptied and made again from the stream at any time.
+The **store** holds the events and what is written together with them. The **query tables** are what the stream adds up
+to, for lists, statistics and other systems; their rows can be made again from the stream. In them, `position` is the
+place in the whole store of the last event that changed the row, `version` that event's version in its own stream, and
+`state` what the row was derived from.
 
 A `…_minor` column is an amount in the currency's smallest unit; every `timestamptz` is a moment in UTC.
 """
@@ -272,7 +274,7 @@ def table_section(name: str, body: str, sql: str) -> str:
         if "PRIMARY KEY" in more:
             key = column
         is_given = "NOT NULL" in more or kind == "bigserial" or column in key.split(", ")
-        begins = f"default `{match[1]}`" if (match := re.search(r"DEFAULT (.*)", more)) else ""
+        begins = f"`{match[1]}`" if (match := re.search(r"DEFAULT (.*)", more)) else ""
         columns.append((f"`{column}`", f"`{kind}`", "" if is_given else "may be null", begins))
     is_plain = not any(begins for *_, begins in columns)
     head = ("column", "type", "null") if is_plain else ("column", "type", "null", "default")
