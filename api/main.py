@@ -3,6 +3,7 @@
 import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -75,7 +76,13 @@ def create_app(settings: Settings, keys: Keys, conninfo: str) -> FastAPI:
             open=False,
         )
         await pool.open()
-        ledger = Ledger(conninfo, pool, keys.master_key)
+        ledger = Ledger(
+            conninfo,
+            pool,
+            keys.master_key,
+            session_idle=timedelta(seconds=settings.staff_session_idle_seconds),
+            session_longest=timedelta(seconds=settings.staff_session_max_seconds),
+        )
         waiter = Waiter(conninfo)
         app.state.parts = Parts(
             settings=settings,

@@ -30,6 +30,8 @@ def run_all(settings: Settings, database: Database, *, projects: bool, ready: Ca
     projector = threading.Thread(
         target=Projector(database.url, database.keys.master_key).run, args=(stop,), name="projector"
     )
+    # uvicorn raises the signal again once it has shut down; then ours lets the blocks around it end in order.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if projects:
         projector.start()
     try:

@@ -117,7 +117,10 @@ class Reader:
         if not rows or rows[0][0] is None:
             raise EntryNotFound
         stream_id, version = rows[0]
-        return (await self.events(stream_id, after=version - 1, until=version))[0]
+        found = (await self.events(stream_id, after=version - 1, until=version))[0]
+        if getattr(found.event, "entry_id", None) != entry_id:  # Another kind of command had this key.
+            raise EntryNotFound
+        return found
 
     async def subject_key(self, subject_id: UUID) -> SubjectKey:
         """Raises: CardIsErased where the key is destroyed."""

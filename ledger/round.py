@@ -298,7 +298,7 @@ class Round:
 
 
 def _json(answer: dict[str, Any]) -> str:
-    return orjson.dumps(answer).decode()
+    return orjson.dumps(answer, option=orjson.OPT_UTC_Z).decode()
 
 
 def recall(answer: str | None, position: int | None) -> Result:

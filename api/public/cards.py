@@ -32,6 +32,7 @@ from ledger import errors
 from ledger.commands.cards import Customer
 from ledger.commands.references import CardReference
 from ledger.errors import CardNotFound
+from ledger.ids import derived
 
 router = APIRouter(tags=["public"], dependencies=[Public], route_class=StrictRoute)
 
@@ -79,7 +80,7 @@ async def join_program(
     """A card of one's own. Whether an email or phone has a card already, nobody learns: it is always a new card."""
     program = await parts.ledger.programs.find(program_id, None)
     vendor_id: UUID = program["vendor_id"]
-    once = maybe_once(request, vendor_id, key, asked)
+    once = maybe_once(request, derived("public", vendor_id), key, asked)  # Apart from the keys of the tills.
     if once is None or await reader.known(once) is None:
         await enrolments.count(request)
     outcome = await parts.ledger.cards.enrol(

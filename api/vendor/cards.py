@@ -23,6 +23,7 @@ from api.dependencies import (
 )
 from api.limits import Lookups
 from api.models import Card, LookedUpCard, Page, Transaction
+from api.openapi import responses
 from api.paging import PageByPosition, PageByTime, TimeRange
 from api.people import Email, PhoneText, phone_number
 from api.problems import PROBLEMS
@@ -33,7 +34,7 @@ from ledger.commands.caller import Caller, utc_now
 from ledger.commands.cards import Customer
 from ledger.commands.references import CardReference
 from ledger.decision import Outcome
-from ledger.errors import CardNotFound, InvalidValue
+from ledger.errors import CardIsBusy, CardNotFound, InvalidValue, NotFound, ProgramIsInactive, RateLimited
 from projections import loyalty_cards, loyalty_transactions
 
 router = APIRouter(tags=["cards"], route_class=StrictRoute)
@@ -70,7 +71,9 @@ class ReasonRequest(Body):
     summary="Enrol a customer",
     status_code=HTTPStatus.CREATED,
     response_model=Card,
-    responses=PROGRAM_PROBLEMS | {200: {"model": Card, "description": "The customer has a card: this one."}},
+    responses=PROGRAM_PROBLEMS
+    | responses(ProgramIsInactive, CardIsBusy)
+    | {200: {"model": Card, "description": "The customer has a card: this one."}},
 )
 async def enrol_customer(
     request: Request,
@@ -107,7 +110,9 @@ async def list_cards(
     q: Annotated[Search | None, Query(description="A card number, or a customer's exact email or phone.")] = None,
 ) -> Any:
     """The vendor's cards, newest first, from the query tables."""
-    customer_id = await parts.ledger.cards.customer_by_contact(caller.vendor_id, q) if q and not q.isdigit() else None
+    customer_id = (
+        await parts.ledger.cards.customer_by_contact(caller.vendor_id, q.lower()) if q and not q.isdigit() else None
+    )
     rows = await loyalty_cards.list_cards(
         parts.reader,
         now=utc_now(),
@@ -122,7 +127,12 @@ async def list_cards(
     return window.page(rows)
 
 
-@router.post("/cards/lookup", summary="Look a card up", response_model=LookedUpCard, responses=READ_PROBLEMS)
+@router.post(
+    "/cards/lookup",
+    summary="Look a card up",
+    response_model=LookedUpCard,
+    responses=responses(NotFound, RateLimited),
+)
 async def look_card_up(asked: LookupRequest, caller: ToLookUp, ledger: TheLedger, lookups: Lookups) -> Any:
     """A card by id, number or QR data, from its own stream: what it holds, what is allowed now, and why not."""
     try:

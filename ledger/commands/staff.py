@@ -81,7 +81,12 @@ class StaffCommands:
         reader: Reader,
         master_key: MasterKey,
         clock: Callable[[], datetime] = utc_now,
+        *,
+        session_idle: timedelta = SESSION_IDLE,
+        session_longest: timedelta = SESSION_LONGEST,
     ) -> None:
+        self._session_idle = session_idle
+        self._session_longest = session_longest
         self._committer = committer
         self._reader = reader
         self._master_key = master_key
@@ -231,7 +236,7 @@ class StaffCommands:
         proven = await self.prove(pin_id, pin, caller=caller)
         subject = await self._subject(pin_id, caller.vendor_id)
         now = self._clock()
-        session_id, ends_at = uuid4(), now + SESSION_LONGEST
+        session_id, ends_at = uuid4(), now + self._session_longest
 
         def decide(state: StaffPin, at: datetime) -> list[StaffPinEvent]:
             if state.credential != proven.credential:
@@ -269,7 +274,7 @@ class StaffCommands:
     def _token(
         self, staff: ProvenStaff, caller: Caller, session_id: UUID, ends_at: datetime, now: datetime
     ) -> tuple[str, datetime]:
-        idle_until = min(now + SESSION_IDLE, ends_at)
+        idle_until = min(now + self._session_idle, ends_at)
         claims = {
             "pin": staff.pin_id,
             "credential": staff.credential,

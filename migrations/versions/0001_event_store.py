@@ -12,7 +12,9 @@ down_revision = None
 ROLE = """
 DO $$
 BEGIN
-    CREATE ROLE loyalty_app NOLOGIN;
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'loyalty_app') THEN
+        CREATE ROLE loyalty_app NOLOGIN;
+    END IF;
 EXCEPTION
     WHEN duplicate_object OR unique_violation THEN NULL;
 END $$;
