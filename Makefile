@@ -20,7 +20,7 @@ run: .venv/.ok ## The service on an embedded PostgreSQL, until Ctrl-C (LOYALTY_D
 	@exec $(BIN)/loyalty-ledger run
 
 test: .venv/.ok ## All tests but the long ones
-	@$(BIN)/pytest
+	@$(BIN)/pytest --timeout 300
 
 test-postgres15: .venv/.ok ## The same on Debian's PostgreSQL 15 (installs it when run as root)
 	@$(BIN)/python -m tests.with_debian_postgres
@@ -31,7 +31,7 @@ check: .venv/.ok ## Format, lint, types, imports, dependencies, tests: what CI r
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/deptry .
-	@$(BIN)/pytest
+	@$(BIN)/pytest --timeout 300
 
 faults: .venv/.ok ## Kill the service and the database under load; minutes
 	@$(BIN)/pytest -n 0 -m faults --timeout 900 -s
