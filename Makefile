@@ -4,7 +4,7 @@ BIN := .venv/bin
 UV := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-postgres15 check faults bench clean
+.PHONY: help setup run test test-postgres15 check faults clean
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,9 +35,6 @@ check: .venv/.ok ## Format, lint, types, imports, dependencies, tests: what CI r
 
 faults: .venv/.ok ## Kill the service and the database under load; minutes
 	@$(BIN)/pytest -n 0 -m faults --timeout 900 -s
-
-bench: .venv/.ok ## Measure against pgbench and a plain CRUD service; minutes
-	@$(BIN)/python -m tests.benchmarks.run
 
 clean: ## Remove what was installed and built (never the data in .data)
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
