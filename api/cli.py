@@ -28,7 +28,7 @@ def main() -> None:
 
 @app.command()
 def run() -> None:
-    """All in one: database, migrations, API, pages and projections, until Ctrl-C."""
+    """All in one: database, migrations, API and projections, until Ctrl-C."""
     _serve(projects=True, workers=1)
 
 
