@@ -59,6 +59,13 @@ def from_json(cls: type[T], text: str | bytes) -> T:
     return from_plain(cls, orjson.loads(text))
 
 
+def keywords_from_plain(function: Callable[..., Any], plain: dict[str, Any]) -> dict[str, Any]:
+    """Keyword arguments again, as the function's annotations want them."""
+    hints = get_type_hints(function)
+    converts = {name: _converter(hints[name]) for name in plain if name in hints}
+    return {name: convert(value) if (convert := converts.get(name)) else value for name, value in plain.items()}
+
+
 @cache
 def _names(cls: Any) -> tuple[str, ...]:
     return tuple(f.name for f in fields(cls))

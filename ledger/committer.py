@@ -20,7 +20,6 @@ from ledger.decision import Command, Outcome
 from ledger.errors import CardIsBusy, Overloaded, StoreAway
 from ledger.recorder import APP_ROLE
 from ledger.round import READ, Result, Round, RoundSpoiled
-from ledger.seal import MasterKey
 
 QUEUE_MAX = 2_000
 BATCH_MAX = 500
@@ -31,7 +30,7 @@ LOCK_TIMEOUT_MILLISECONDS = 2_000
 
 log = structlog.get_logger("ledger.committer")
 
-APPEND = "SELECT append_batch({})".format(", ".join(["%b"] * 32))
+APPEND = "SELECT append_batch({})".format(", ".join(["%b"] * 28))
 
 # Every look-up is by primary key; a plan made while the tables are small must not become a scan when they are not.
 SESSION = f"""
@@ -54,9 +53,8 @@ class _Waiting:
 class Committer:
     """One for each process, on its event loop. `submit` is all there is to call."""
 
-    def __init__(self, conninfo: str, master_key: MasterKey) -> None:
+    def __init__(self, conninfo: str) -> None:
         self._conninfo = conninfo
-        self._master_key = master_key
         self._queue: list[_Waiting] = []
         self._wake = asyncio.Event()
         self._connection: AsyncConnection[Any] | None = None
@@ -152,7 +150,7 @@ class Committer:
         positions: list[int] = []
         if round_.has_changes:
             cursor = connection.cursor(binary=True)
-            await cursor.execute(APPEND, round_.parameters(self._master_key), prepare=True)
+            await cursor.execute(APPEND, round_.parameters(), prepare=True)
             row = await cursor.fetchone()
             assert row is not None
             positions = row[0]

@@ -97,6 +97,7 @@ class Command:
     claims: Sequence[Claim] = ()
     note_refusal: Callable[[View, Refused], Append | None] | None = None
     remember_refusals: bool = False
+    subject: SubjectKey | None = None  # Whose personal data the answer holds: it is kept sealed with that key.
     is_dry_run: bool = False
 
 

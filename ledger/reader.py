@@ -11,8 +11,9 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from ledger.decision import Claim, Once, Outcome, Stream
-from ledger.errors import CardIsErased, EntryNotFound, KeyReused, StoreAway
-from ledger.round import READ, Round, recall
+from ledger.errors import CardIsErased, EntryNotFound, KeyReused, Refused, StoreAway
+from ledger.remembered import recalled
+from ledger.round import READ, Round
 from ledger.seal import MasterKey, SubjectKey
 from ledger.stream import Recorded, decode
 
@@ -94,7 +95,7 @@ class Reader:
         return int((await self.rows(LAST_POSITION))[0][0])
 
     async def known(self, once: Once) -> Outcome | None:
-        """What was answered to this command before; None where it is new.
+        """What was answered to this command before, where the answer is not personal; None where it is new.
 
         Raises:
             KeyReused: The key belongs to another request.
@@ -106,7 +107,14 @@ class Reader:
         fingerprint, answer, position = rows[0]
         if fingerprint != once.fingerprint:
             raise KeyReused
-        return recall(answer, position).told()
+        found = recalled(answer, position, once, None)
+        if isinstance(found, Refused):
+            raise found
+        return found
+
+    async def is_used(self, once: Once) -> bool:
+        """Whether this key was used, for whatever."""
+        return bool(await self.rows(KEY, (once.command_id,)))
 
     async def entry(self, entry_id: UUID, vendor_id: UUID) -> Recorded:
         """The event that made an entry.

@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-import orjson
-
 from ledger import errors
 from ledger.codec import from_json, to_json
 from ledger.decision import Append, Claim, Command, Decision, Outcome, Owner, Stream
 from ledger.errors import KeyReused, Refused
-from ledger.seal import MasterKey, SubjectKey
+from ledger.remembered import answer_text, kept, kept_refusal, recalled, repeated
 from ledger.stream import NAME_OF, STREAM_KINDS, Recorded, digest, encode, evolve, first_prev, sealed
 
 # Everything the commands of a round name, and the programs and vendors around it, in one round trip.
@@ -70,10 +68,14 @@ class Result:
         return self.outcome
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class KnownKey:
+    """A key that is used up: for what, and what came of it, in this round or kept since an earlier one."""
+
     fingerprint: bytes
-    result: Result
+    result: Result | None = None
+    answer: str | None = None
+    position: int | None = None
 
 
 @dataclass(slots=True)
@@ -105,7 +107,6 @@ class Round:
         self.events: list[NewEvent] = []
         self.claimed: dict[Claim, Owner] = {}
         self.released: set[Claim] = set()
-        self.subjects: dict[UUID, SubjectKey] = {}
         self.new_keys: list[NewKey] = []
         self.notes: list[Append] = []
 
@@ -127,7 +128,7 @@ class Round:
             elif part == 1:
                 self.owners[Claim(text, vendor_id, raw)] = Owner(id_, parent_id)
             else:
-                self.keys[id_] = KnownKey(raw, recall(state, number))
+                self.keys[id_] = KnownKey(raw, answer=state, position=number)
 
     def absent(self, stream_ids: Sequence[UUID]) -> None:
         for stream_id in stream_ids:
@@ -144,9 +145,7 @@ class Round:
         """
         known = self.keys.get(command.once.command_id)
         if known is not None:
-            if known.fingerprint != command.once.fingerprint:
-                return Result(error=KeyReused())
-            return known.result
+            return self._again(command, known)
         result = Result()
         try:
             decision = command.decide(self)
@@ -161,13 +160,25 @@ class Round:
             if command.is_dry_run:
                 return Result(outcome=self._rehearse(decision))
             recorded = self._apply(decision)
-            answer = _json(decision.answer(recorded, self))
+            answer = answer_text(decision.answer(recorded, self))
         except Exception as mistake:
             raise RoundSpoiled(command, mistake) from mistake
         result.outcome = Outcome(answer, None)
         result.last_event = len(self.events) if recorded else None
-        self._remember(command, result, answer, recorded[-1] if recorded else None)
+        self._remember(command, result, kept(answer, command.once, command.subject), recorded[-1] if recorded else None)
         return result
+
+    def _again(self, command: Command, known: KnownKey) -> Result:
+        if known.fingerprint != command.once.fingerprint:
+            return Result(error=KeyReused())
+        if known.result is None:
+            found = recalled(known.answer, known.position, command.once, command.subject)
+            if isinstance(found, Refused):
+                return Result(error=found)
+            return Result(outcome=found, is_stored=True)
+        if isinstance(known.result.error, Refused):
+            return Result(error=repeated(known.result.error))
+        return known.result
 
     def late_streams(self) -> list[UUID]:
         """Streams of refusals that were not read yet."""
@@ -183,12 +194,11 @@ class Round:
         """What would be answered, with everything put back as it was."""
         streams, changed, events = dict(self.streams), dict(self.changed), len(self.events)
         owners, claimed, released = dict(self.owners), dict(self.claimed), set(self.released)
-        subjects = dict(self.subjects)
         try:
-            return Outcome(_json(decision.answer(self._apply(decision), self)), None)
+            return Outcome(answer_text(decision.answer(self._apply(decision), self)), None)
         finally:
             del self.events[events:]
-            self.streams, self.changed, self.subjects = streams, changed, subjects
+            self.streams, self.changed = streams, changed
             self.owners, self.claimed, self.released = owners, claimed, released
 
     def _remember(self, command: Command, result: Result, answer: str, last: Recorded | None) -> None:
@@ -209,8 +219,7 @@ class Round:
             if append is not None:
                 self.notes.append(append)
         if command.remember_refusals and isinstance(refusal, errors.RuleRefused | errors.Gone | errors.Taken):
-            name = type(refusal).__name__
-            self._remember(command, result, _json({"refused": name, "facts": refusal.facts}), None)
+            self._remember(command, result, kept_refusal(refusal), None)
 
     def _apply(self, decision: Decision) -> list[Recorded]:
         for claim in decision.releases:
@@ -227,8 +236,6 @@ class Round:
         stream = self.streams[append.stream_id]
         envelope = append.envelope
         recorded: list[Recorded] = []
-        if append.subject is not None and append.subject.is_new:
-            self.subjects[append.subject.subject_id] = append.subject
         for plain_event in append.events:
             version = stream.version + 1
             event = sealed(plain_event, append.subject, stream_id=append.stream_id, version=version)
@@ -256,11 +263,11 @@ class Round:
     def has_changes(self) -> bool:
         return bool(self.events or self.new_keys or self.claimed or self.released)
 
-    def parameters(self, master_key: MasterKey) -> tuple[Any, ...]:
+    def parameters(self) -> tuple[Any, ...]:
         """The arguments of append_batch, column by column."""
         changed = list(self.changed.values())
         events, keys, released = self.events, self.new_keys, list(self.released)
-        claimed, subjects = list(self.claimed.items()), list(self.subjects.values())
+        claimed = list(self.claimed.items())
         return (
             list(self.read_versions),
             list(self.read_versions.values()),
@@ -290,25 +297,4 @@ class Round:
             [k.version for k in keys],
             [k.event for k in keys],
             [k.answer for k in keys],
-            [s.subject_id for s in subjects],
-            [s.vendor_id for s in subjects],
-            [master_key.key_id for _ in subjects],
-            [master_key.wrap(s) for s in subjects],
         )
-
-
-def _json(answer: dict[str, Any]) -> str:
-    return orjson.dumps(answer, option=orjson.OPT_UTC_Z).decode()
-
-
-def recall(answer: str | None, position: int | None) -> Result:
-    """The result that is stored under a key. A refusal comes back as the error it was, with the same facts."""
-    if answer is None:
-        return Result(error=KeyReused(), is_stored=True)
-    if answer.startswith('{"refused":'):
-        stored = orjson.loads(answer)
-        error = errors.Refused.__new__(getattr(errors, stored["refused"]))
-        errors.Refused.__init__(error, **stored["facts"])
-        error.is_replay = True
-        return Result(error=error, is_stored=True)
-    return Result(outcome=Outcome(answer, position, is_replay=True), is_stored=True)

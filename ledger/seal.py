@@ -32,7 +32,6 @@ class SubjectKey:
     subject_id: UUID
     vendor_id: UUID
     key: bytes = field(repr=False)
-    is_new: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,7 @@ class MasterKey:
         return hmac.digest(self.key, b"loyalty-ledger:" + purpose.encode(), "sha256")
 
     def new_subject(self, subject_id: UUID, vendor_id: UUID) -> SubjectKey:
-        return SubjectKey(subject_id, vendor_id, os.urandom(KEY_BYTES), is_new=True)
+        return SubjectKey(subject_id, vendor_id, os.urandom(KEY_BYTES))
 
     def wrap(self, subject: SubjectKey) -> bytes:
         """Source: RFC 3394."""
@@ -75,7 +74,7 @@ class MasterKey:
             key = aes_key_unwrap(self.derive("subject keys"), wrapped)
         except InvalidUnwrap:
             raise SealBroken("this key was wrapped by another master key") from None
-        return SubjectKey(subject_id, vendor_id, key, is_new=False)
+        return SubjectKey(subject_id, vendor_id, key)
 
     def lookup(self, vendor_id: UUID, kind: str, value: str) -> bytes:
         """What finds a person by email or phone: equal for equal values of one vendor, tells nothing else."""

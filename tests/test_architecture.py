@@ -28,7 +28,8 @@ PARTS: dict[str, set[str]] = {
 LEDGER_LAYERS = (
     {"commands"},
     {"committer", "reader"},
-    {"round", "recorder"},
+    {"round"},
+    {"remembered", "recorder"},
     {"decision"},
     {"stream"},
     {"codec", "seal", "ids"},

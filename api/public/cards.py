@@ -81,7 +81,7 @@ async def join_program(
     program = await parts.ledger.programs.find(program_id, None)
     vendor_id: UUID = program["vendor_id"]
     once = maybe_once(request, derived("public", vendor_id), key, asked)  # Apart from the keys of the tills.
-    if once is None or await reader.known(once) is None:
+    if once is None or not await reader.is_used(once):
         await enrolments.count(request)
     outcome = await parts.ledger.cards.enrol(
         program_id,

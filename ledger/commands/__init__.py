@@ -27,7 +27,7 @@ class Ledger:
         session_idle: timedelta = SESSION_IDLE,
         session_longest: timedelta = SESSION_LONGEST,
     ) -> None:
-        self.committer = Committer(conninfo, master_key)
+        self.committer = Committer(conninfo)
         self.reader = Reader(pool, master_key)
         self.vendors = VendorCommands(self.committer, self.reader, clock)
         self.programs = ProgramCommands(self.committer, self.reader, clock)

@@ -127,6 +127,7 @@ class CardCommands:
                 decide=decide,
                 streams=[program_id, card_id, *caller.streams()],
                 claims=[open_card, *contacts],
+                subject=subject,
             )
         )
 
@@ -156,11 +157,8 @@ class CardCommands:
 
     async def personal(self, stream: Stream) -> dict[str, str | None]:
         """The sealed fields of a card in plain text; nothing where the person was forgotten."""
-        try:
-            subject = await self._subject(stream)
-        except CardIsErased:
-            return {}
-        return _opened(stream, subject)
+        subject = await self._subject_if_any(stream)
+        return _opened(stream, subject) if subject else {}
 
     # ------------------------------------------------------------------ life
 
@@ -193,7 +191,8 @@ class CardCommands:
     ) -> Outcome:
         once = once or just_this()
         before = reference.find(await self._reader.view(reference.streams, reference.claims), caller.vendor_id)
-        personal = await self.personal(before)
+        subject = await self._subject_if_any(before)
+        personal = _opened(before, subject) if subject else {}
 
         def decide(view: View) -> Decision:
             caller.must_be_valid(view)
@@ -217,6 +216,7 @@ class CardCommands:
                 streams=[*reference.streams, *caller.streams()],
                 claims=reference.claims,
                 remember_refusals=True,
+                subject=subject,
             )
         )
 
@@ -275,6 +275,7 @@ class CardCommands:
                 streams=[*reference.streams, card_id, *caller.streams()],
                 claims=reference.claims,
                 remember_refusals=True,
+                subject=subject,
             )
         )
 
@@ -283,6 +284,12 @@ class CardCommands:
     async def _subject(self, stream: Stream) -> SubjectKey:
         assert stream.vendor_id is not None
         return await self._reader.subject_key(derived(*answers.subject_of(stream.vendor_id, stream.state.customer_id)))
+
+    async def _subject_if_any(self, stream: Stream) -> SubjectKey | None:
+        try:
+            return await self._subject(stream)
+        except CardIsErased:
+            return None
 
     def _answer(self, after: View, card_id: UUID, subject: SubjectKey, *, created: bool) -> dict[str, Any]:
         stream = after.stream(card_id)

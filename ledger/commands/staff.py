@@ -122,7 +122,7 @@ class StaffCommands:
         once = once or just_this()
         pin_id = derived("staff pin", once.command_id)
         hashed = Secret(await self._hash(pin))
-        subject = self._master_key.new_subject(pin_id, caller.vendor_id)
+        subject = await self._reader.subject_key_or_new(pin_id, caller.vendor_id)
         claim = staff_claim(caller.vendor_id, staff_id, program_id)
 
         def decide(view: View) -> Decision:
@@ -149,7 +149,9 @@ class StaffCommands:
             )
 
         streams = [pin_id, *caller.streams(), *([program_id] if program_id else [])]
-        return await self._committer.submit(Command(caller.vendor_id, once, decide, streams=streams, claims=[claim]))
+        return await self._committer.submit(
+            Command(caller.vendor_id, once, decide, streams=streams, claims=[claim], subject=subject)
+        )
 
     async def change(
         self,
@@ -348,7 +350,7 @@ class StaffCommands:
             )
 
         return await self._committer.submit(
-            Command(caller.vendor_id, just_this(), decide, streams=[pin_id, *caller.streams()])
+            Command(caller.vendor_id, just_this(), decide, streams=[pin_id, *caller.streams()], subject=subject)
         )
 
     async def _subject(self, pin_id: UUID, vendor_id: UUID) -> SubjectKey:

@@ -20,11 +20,14 @@ EXCEPTION
 END $$;
 """
 
-# The login user must be able to become the application's role; a superuser always can.
+# The login user must be able to become the application's role; a superuser always can. From PostgreSQL 16 on who makes
+# a role is a member of it, and still may not become it.
 ROLE_MEMBERSHIP = """
 DO $$
+DECLARE
+    may_become text := CASE WHEN current_setting('server_version_num')::int < 160000 THEN 'MEMBER' ELSE 'SET' END;
 BEGIN
-    IF NOT pg_has_role(current_user, 'loyalty_app', 'MEMBER') THEN
+    IF NOT pg_has_role(current_user, 'loyalty_app', may_become) THEN
         EXECUTE format('GRANT loyalty_app TO %I', current_user);
     END IF;
 EXCEPTION
@@ -166,8 +169,7 @@ CREATE FUNCTION append_batch(
     claimed_kinds text[], claimed_scopes uuid[], claimed_values bytea[], claimed_streams uuid[],
     claimed_entries uuid[],
     key_ids uuid[], key_vendors uuid[], key_fingerprints bytea[], key_streams uuid[], key_versions bigint[],
-    key_events integer[], key_answers text[],
-    subject_ids uuid[], subject_vendors uuid[], subject_master_keys text[], subject_wrapped bytea[]
+    key_events integer[], key_answers text[]
 ) RETURNS bigint[] LANGUAGE plpgsql AS $$
 DECLARE
     positions bigint[];
@@ -208,10 +210,6 @@ BEGIN
         SELECT k.id, k.vendor_id, k.fingerprint, k.stream_id, k.version, positions[k.event], k.answer
         FROM unnest(key_ids, key_vendors, key_fingerprints, key_streams, key_versions, key_events, key_answers)
             AS k (id, vendor_id, fingerprint, stream_id, version, event, answer);
-    END IF;
-    IF cardinality(subject_ids) > 0 THEN
-        INSERT INTO subject_keys (subject_id, vendor_id, master_key_id, wrapped_key)
-        SELECT * FROM unnest(subject_ids, subject_vendors, subject_master_keys, subject_wrapped);
     END IF;
     RETURN coalesce(positions, '{}');
 END $$;

@@ -11,7 +11,7 @@ from ledger.seal import MasterKey, SealBroken, SubjectKey, digest_of, seal, unse
 from tests.examples import CARD_ID, CUSTOMER_ID, NEW_CARD_ID, PROGRAM_ID, VENDOR_ID
 
 MASTER = MasterKey(bytes(range(32)))
-PERSON = SubjectKey(CUSTOMER_ID, VENDOR_ID, bytes(32), is_new=False)
+PERSON = SubjectKey(CUSTOMER_ID, VENDOR_ID, bytes(32))
 
 
 def sealed_name() -> str:
@@ -44,7 +44,7 @@ def test_the_same_name_sealed_twice_looks_different() -> None:
 
 def test_another_persons_key_does_not_open_it() -> None:
     with pytest.raises(SealBroken):
-        opened(sealed_name(), SubjectKey(CUSTOMER_ID, VENDOR_ID, bytes(31) + b"\x01", is_new=False))
+        opened(sealed_name(), SubjectKey(CUSTOMER_ID, VENDOR_ID, bytes(31) + b"\x01"))
 
 
 def test_it_does_not_open_on_another_card() -> None:
@@ -83,7 +83,7 @@ def test_what_was_never_sealed_is_broken_and_not_a_surprise(spoil: str) -> None:
 
 def test_a_new_person_gets_a_key_of_their_own() -> None:
     one, other = (MASTER.new_subject(CUSTOMER_ID, VENDOR_ID) for _ in range(2))
-    assert one.key != other.key and len(one.key) == 32 and one.is_new
+    assert one.key != other.key and len(one.key) == 32
 
 
 def test_a_wrapped_key_comes_back_under_the_same_master_key() -> None:
@@ -91,7 +91,7 @@ def test_a_wrapped_key_comes_back_under_the_same_master_key() -> None:
     wrapped = MASTER.wrap(person)
     assert person.key not in wrapped
     again = MASTER.unwrap(CUSTOMER_ID, VENDOR_ID, wrapped)
-    assert (again.key, again.subject_id, again.vendor_id, again.is_new) == (person.key, CUSTOMER_ID, VENDOR_ID, False)
+    assert (again.key, again.subject_id, again.vendor_id) == (person.key, CUSTOMER_ID, VENDOR_ID)
 
 
 def test_another_master_key_opens_no_wrapped_key() -> None:

@@ -28,7 +28,7 @@ from tests import examples
 from tests.examples import CARD_ID, CUSTOMER_ID, ENROLLED, MONDAY, NEW_CARD_ID, STAMPED, VENDOR_ID, envelope
 from tests.given import fold
 
-PERSON = SubjectKey(CUSTOMER_ID, VENDOR_ID, bytes(32), is_new=False)
+PERSON = SubjectKey(CUSTOMER_ID, VENDOR_ID, bytes(32))
 
 
 # ------------------------------------------------------------------ names

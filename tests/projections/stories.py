@@ -16,6 +16,7 @@ from ledger.committer import APPEND
 from ledger.decision import Append, Claim, Claimed, Decision
 from ledger.ids import attempts_id, derived, new_card_number, new_qr_token
 from ledger.personal import Secret
+from ledger.reader import NEW_SUBJECT_KEY
 from ledger.round import READ, Round
 from ledger.seal import MasterKey, SubjectKey
 from ledger.stream import Actor, Envelope, StreamType
@@ -65,9 +66,8 @@ class Store:
         ]
         appends = [self._append(*stream, **envelope) for stream in streams]
         round_._apply(Decision(appends, lambda _recorded, _view: {}, claims))
-        row = cursor.execute(APPEND, round_.parameters(MASTER_KEY)).fetchone()
+        row = cursor.execute(APPEND, round_.parameters()).fetchone()
         assert row is not None
-        self.subjects = {id_: replace(key, is_new=False) for id_, key in self.subjects.items()}
         return int(row[0][-1])
 
     def _append(self, stream_type: StreamType, stream_id: UUID, events: Sequence[Any], **envelope: Any) -> Append:
@@ -96,7 +96,10 @@ class Store:
 
     def _subject(self, subject_id: UUID) -> SubjectKey:
         if subject_id not in self.subjects:
-            self.subjects[subject_id] = MASTER_KEY.new_subject(subject_id, self.vendor_id)
+            fresh = self.subjects[subject_id] = MASTER_KEY.new_subject(subject_id, self.vendor_id)
+            self.connection.execute(
+                NEW_SUBJECT_KEY, (subject_id, self.vendor_id, MASTER_KEY.key_id, MASTER_KEY.wrap(fresh))
+            )
         return self.subjects[subject_id]
 
     def opened(self) -> "Store":

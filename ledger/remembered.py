@@ -1,0 +1,59 @@
+"""What is kept under an idempotency key: the answer, or the refusal. Asked again, it is told as it was the first time.
+
+An answer that holds personal data is kept sealed with the person's own key, and is forgotten with the person.
+"""
+
+from typing import Any
+
+import orjson
+
+from ledger import errors
+from ledger.codec import keywords_from_plain
+from ledger.decision import Once, Outcome
+from ledger.errors import KeyReused, Refused
+from ledger.personal import Secret
+from ledger.seal import SubjectKey, seal, unseal
+
+
+def answer_text(answer: dict[str, Any]) -> str:
+    """The answer as JSON text, times in UTC."""
+    return orjson.dumps(answer, option=orjson.OPT_UTC_Z).decode()
+
+
+def kept(answer: str, once: Once, subject: SubjectKey | None) -> str:
+    """An answer as it stands in the database."""
+    if subject is None:
+        return answer
+    sealed = seal(Secret(answer), subject, stream_id=once.command_id, version=0, name="answer").sealed
+    assert sealed is not None
+    return sealed
+
+
+def kept_refusal(refusal: Refused) -> str:
+    """A refusal as it stands in the database."""
+    return answer_text({"refused": type(refusal).__name__, "facts": refusal.facts})
+
+
+def recalled(text: str | None, position: int | None, once: Once, subject: SubjectKey | None) -> Outcome | Refused:
+    """What is kept under a key: the outcome, or the refusal with the same facts.
+
+    Raises: SealBroken where another key than `subject` sealed it.
+    """
+    if text is None:
+        return KeyReused()
+    if text.startswith('{"refused":'):
+        stored = orjson.loads(text)
+        cls: type[Refused] = getattr(errors, stored["refused"])
+        return repeated(cls(**keywords_from_plain(cls.__init__, stored["facts"])))
+    if subject is not None:
+        opened = unseal(Secret(sealed=text), subject, stream_id=once.command_id).plain
+        assert opened is not None
+        text = opened
+    return Outcome(text, position, is_replay=True)
+
+
+def repeated(refusal: Refused) -> Refused:
+    """The same refusal for one who asks again."""
+    again = type(refusal)(**refusal.facts)
+    again.is_replay = True
+    return again
