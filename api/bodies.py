@@ -37,13 +37,13 @@ class StrictRoute(APIRoute):
 
         async def strictly(request: Request) -> Response:
             request = StrictRequest(request.scope, request.receive)
-            if self.body_field is not None and await request.body() and not _is_json(request):
+            if self.body_field is not None and await request.body() and not is_json(request):
                 raise HTTPException(415)
             return await handle(request)
 
         return strictly
 
 
-def _is_json(request: Request) -> bool:
+def is_json(request: Request) -> bool:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))

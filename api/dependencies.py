@@ -50,14 +50,21 @@ def parts_of(request: Request) -> Parts:
     return cast(Parts, request.app.state.parts)
 
 
-TheParts = Annotated[Parts, Depends(parts_of)]
+# Dependencies are `async` although they wait for nothing: FastAPI would run each of them in a thread.
 
 
-def _ledger(parts: TheParts) -> Ledger:
+async def _parts(request: Request) -> Parts:
+    return parts_of(request)
+
+
+TheParts = Annotated[Parts, Depends(_parts)]
+
+
+async def _ledger(parts: TheParts) -> Ledger:
     return parts.ledger
 
 
-def _reader(parts: TheParts) -> Reader:
+async def _reader(parts: TheParts) -> Reader:
     return parts.reader
 
 
@@ -74,13 +81,13 @@ async def _principal(request: Request, parts: TheParts) -> Principal:
 AnyPrincipal = Annotated[Principal, Depends(_principal)]
 
 
-def _admin(principal: AnyPrincipal) -> Principal:
+async def _admin(principal: AnyPrincipal) -> Principal:
     if principal.kind != "admin":
         raise ScopeMissing(needed="admin")
     return principal
 
 
-def _admin_or_auditor(principal: AnyPrincipal) -> Principal:
+async def _admin_or_auditor(principal: AnyPrincipal) -> Principal:
     if principal.kind == "api_key":
         raise ScopeMissing(needed="admin")
     return principal
@@ -90,11 +97,14 @@ AdminOnly = Annotated[Principal, Depends(_admin)]
 AdminOrAuditor = Annotated[Principal, Depends(_admin_or_auditor)]
 
 
-def public() -> None:
+async def public() -> None:
     """Marks a route that anybody may call."""
 
 
 Public = Depends(public)
+
+
+TerminalId = Annotated[str | None, Header(max_length=64, pattern=r"^[\x21-\x7e]+$", description="Which till asks.")]
 
 
 class VendorWith:
@@ -103,15 +113,11 @@ class VendorWith:
     def __init__(self, *scopes: str) -> None:
         self.scopes = scopes
 
-    def __call__(
-        self,
-        request: Request,
-        principal: AnyPrincipal,
-        x_terminal_id: Annotated[
-            str | None,
-            Header(max_length=64, pattern=r"^[\x21-\x7e]+$", description="Which till asks."),
-        ] = None,
-    ) -> Caller:
+    async def __call__(self, request: Request, principal: AnyPrincipal, x_terminal_id: TerminalId = None) -> Caller:
+        return self.caller(request, principal, x_terminal_id)
+
+    def caller(self, request: Request, principal: Principal, terminal_id: str | None) -> Caller:
+        """Raises: ScopeMissing."""
         if principal.kind != "api_key" or principal.vendor_id is None:
             raise ScopeMissing(needed=self.scopes[0])
         if not principal.scopes.intersection(self.scopes):
@@ -123,7 +129,7 @@ class VendorWith:
             request_id=request_id_of(request.scope),
             api_key_id=principal.key_id,
             may=principal.scopes,
-            terminal_id=x_terminal_id,
+            terminal_id=terminal_id,
         )
 
 
@@ -138,7 +144,7 @@ def public_caller(request: Request, vendor_id: UUID) -> Caller:
 # ------------------------------------------------------------------ once
 
 
-def idempotency_key_optional(
+async def idempotency_key_optional(
     idempotency_key: Annotated[
         str | None,
         Header(description="1 to 255 visible ASCII characters. The same request again under it changes nothing."),
@@ -151,14 +157,14 @@ def idempotency_key_optional(
     return idempotency_key
 
 
-def _idempotency_key(key: Annotated[str | None, Depends(idempotency_key_optional)]) -> str:
+async def idempotency_key(key: Annotated[str | None, Depends(idempotency_key_optional)]) -> str:
     if key is None:
         raise IdempotencyKeyMissing
     return key
 
 
 OptionalKey = Annotated[str | None, Depends(idempotency_key_optional)]
-RequiredKey = Annotated[str, Depends(_idempotency_key)]
+RequiredKey = Annotated[str, Depends(idempotency_key)]
 
 
 def once_for(request: Request, scope: UUID, key: str, body: Any, staff: object = None) -> Once:
@@ -175,7 +181,7 @@ def maybe_once(request: Request, scope: UUID, key: str | None, body: Any) -> Onc
 # ------------------------------------------------------------------ versions and positions
 
 
-def _expected_version(
+async def expected_version(
     if_match: Annotated[str | None, Header(description='The version it must have, as `"7"`.')] = None,
 ) -> int | None:
     if if_match is None or if_match == "*":
@@ -186,7 +192,7 @@ def _expected_version(
     return int(text)
 
 
-ExpectedVersion = Annotated[int | None, Depends(_expected_version)]
+ExpectedVersion = Annotated[int | None, Depends(expected_version)]
 
 
 async def _projected(

@@ -26,7 +26,7 @@ RETURNING count, ceil(extract(epoch FROM date_trunc('hour', now()) + interval '1
 class LookupLimit:
     """Misses of one key: an honest till hardly has any, somebody guessing numbers has nothing else."""
 
-    def __init__(self, parts: TheParts) -> None:
+    def __init__(self, parts: Parts) -> None:
         self._item = RateLimitItemPerMinute(parts.settings.lookups_per_minute)
 
     def count_miss(self, caller: Caller) -> None:
@@ -36,8 +36,8 @@ class LookupLimit:
 
 
 class EnrolmentLimit:
-    def __init__(self, parts: TheParts) -> None:
-        self._parts: Parts = parts
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
 
     async def count(self, request: Request) -> None:
         """Raises: RateLimited once this address enrolled too often within the hour."""
@@ -49,5 +49,13 @@ class EnrolmentLimit:
             raise RateLimited(retry_after_seconds=max(seconds, 1))
 
 
-Lookups = Annotated[LookupLimit, Depends(LookupLimit)]
-Enrolments = Annotated[EnrolmentLimit, Depends(EnrolmentLimit)]
+async def _lookups(parts: TheParts) -> LookupLimit:
+    return LookupLimit(parts)
+
+
+async def _enrolments(parts: TheParts) -> EnrolmentLimit:
+    return EnrolmentLimit(parts)
+
+
+Lookups = Annotated[LookupLimit, Depends(_lookups)]
+Enrolments = Annotated[EnrolmentLimit, Depends(_enrolments)]

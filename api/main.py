@@ -34,7 +34,8 @@ READERS_MAX = 8
 GC_THRESHOLDS = (200_000, 100, 1_000)
 
 ADMIN = (admin_vendors, admin_programs, admin_events, admin_system)
-VENDOR = (programs, cards, stamps, points, redemptions, adjustments, entries, pins, stats)
+TILL = (stamps, points, redemptions)
+VENDOR = (programs, cards, adjustments, entries, pins, stats)
 PUBLIC = (public_programs, public_cards)
 
 TAGS = (
@@ -106,6 +107,8 @@ def create_app(settings: Settings, keys: Keys, conninfo: str) -> FastAPI:
     app = FastAPI(
         title="Loyalty ledger", version="0.1.0", lifespan=lifespan, generate_unique_id_function=openapi.operation_id
     )
+    # First, and not nested in other routers: what is asked most is found at once.
+    app.router.routes.extend(route for noun in TILL for route in noun.router.routes)
     for prefix, nouns in (("admin", ADMIN), ("vendor", VENDOR), ("", PUBLIC)):
         router = APIRouter(prefix="/".join(part for part in ("/api/v1", prefix, "loyalty") if part))
         for noun in nouns:

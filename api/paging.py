@@ -46,11 +46,11 @@ class LatestFirst:
         return {"items": items, "next_cursor": cursor}
 
 
-def _newest_first(limit: Limit = LIMIT_DEFAULT, cursor: After = None) -> NewestFirst:
+async def _newest_first(limit: Limit = LIMIT_DEFAULT, cursor: After = None) -> NewestFirst:
     return NewestFirst(limit, None if cursor is None else decode_cursor(cursor, datetime, UUID))
 
 
-def _latest_first(limit: Limit = LIMIT_DEFAULT, cursor: After = None) -> LatestFirst:
+async def _latest_first(limit: Limit = LIMIT_DEFAULT, cursor: After = None) -> LatestFirst:
     return LatestFirst(limit, None if cursor is None else decode_cursor(cursor, int)[0])
 
 
@@ -60,7 +60,7 @@ class Between:
     end: datetime | None
 
 
-def _between(
+async def _between(
     start: Annotated[Timestamp | None, Query(alias="from", description="From this moment on, RFC 3339.")] = None,
     end: Annotated[Timestamp | None, Query(alias="to", description="Before this moment, RFC 3339.")] = None,
 ) -> Between:

@@ -7,14 +7,12 @@ from fastapi import APIRouter, Depends, Response
 from pydantic import model_validator
 
 from api.bodies import StrictRoute
-from api.dependencies import TheLedger, VendorWith
 from api.models import Entry
 from api.shapes import CardReference as CardText
 from api.shapes import Delta, Reason
 from api.validation import invalid
 from api.vendor.responses import TILL_PROBLEMS
-from api.vendor.till import StaffedRequest, Till
-from ledger.commands.caller import Caller
+from api.vendor.till import StaffedRequest, Till, TillWith
 from ledger.commands.references import CardReference
 
 router = APIRouter(tags=["adjustments"], route_class=StrictRoute)
@@ -40,17 +38,11 @@ class AdjustmentRequest(StaffedRequest):
     response_model=Entry,
     responses=TILL_PROBLEMS,
 )
-async def adjust_balance(
-    asked: AdjustmentRequest,
-    caller: Annotated[Caller, Depends(VendorWith("adjust"))],
-    till: Till,
-    ledger: TheLedger,
-) -> Response:
+async def adjust_balance(asked: AdjustmentRequest, till: Annotated[Till, Depends(TillWith("adjust"))]) -> Response:
     """A signed change with a reason. It never takes more than the card holds."""
     return await till.run(
-        caller,
         asked,
-        lambda command: ledger.till.adjust(
+        lambda command: till.commands.adjust(
             CardReference(asked.card),
             stamps=asked.stamps_delta or 0,
             points=asked.points_delta or 0,

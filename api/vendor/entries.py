@@ -8,12 +8,10 @@ from fastapi import APIRouter, Depends, Response
 from pydantic import Field
 
 from api.bodies import StrictRoute
-from api.dependencies import TheLedger, VendorWith
 from api.models import Entry
 from api.shapes import MoneyMinor, Reason
 from api.vendor.responses import TILL_PROBLEMS
-from api.vendor.till import StaffedRequest, Till
-from ledger.commands.caller import Caller
+from api.vendor.till import StaffedRequest, Till, TillWith
 
 router = APIRouter(tags=["entries"], route_class=StrictRoute)
 
@@ -33,20 +31,15 @@ class ReversalRequest(StaffedRequest):
     responses=TILL_PROBLEMS,
 )
 async def reverse_entry(
-    entry_id: UUID,
-    asked: ReversalRequest,
-    caller: Annotated[Caller, Depends(VendorWith("reverse", "earn", "redeem"))],
-    till: Till,
-    ledger: TheLedger,
+    entry_id: UUID, asked: ReversalRequest, till: Annotated[Till, Depends(TillWith("reverse", "earn", "redeem"))]
 ) -> Response:
     """Take an earn or a redemption back; partial refunds add up to exactly what was earned.
 
     A key with the scope `reverse` and managers may undo any entry, staff their own last one within ten minutes.
     """
     return await till.run(
-        caller,
         asked,
-        lambda command: ledger.till.reverse(
+        lambda command: till.commands.reverse(
             entry_id, amount_minor=asked.amount_minor, reason=asked.reason, asked=command
         ),
     )

@@ -6,18 +6,15 @@ from typing import Annotated, Self
 from fastapi import APIRouter, Depends, Response
 from pydantic import Field, model_validator
 
-from api.bodies import StrictRoute
-from api.dependencies import TheLedger, VendorWith
 from api.models import Entry
 from api.shapes import CardReference as CardText
 from api.shapes import Currency, ExternalRef, MoneyMinor, OrderReference
 from api.validation import invalid
 from api.vendor.responses import TILL_PROBLEMS
-from api.vendor.till import StaffedRequest, Till
-from ledger.commands.caller import Caller
+from api.vendor.till import PREFIX, StaffedRequest, Till, TillRoute, TillWith
 from ledger.commands.references import CardReference
 
-router = APIRouter(tags=["points"], route_class=StrictRoute)
+router = APIRouter(prefix=PREFIX, tags=["points"], route_class=TillRoute)
 
 
 class EarnRequest(StaffedRequest):
@@ -46,14 +43,11 @@ class EarnRequest(StaffedRequest):
     response_model=Entry,
     responses=TILL_PROBLEMS,
 )
-async def earn_points(
-    asked: EarnRequest, caller: Annotated[Caller, Depends(VendorWith("earn"))], till: Till, ledger: TheLedger
-) -> Response:
+async def earn_points(asked: EarnRequest, till: Annotated[Till, Depends(TillWith("earn"))]) -> Response:
     """Points by the program's rate, rounded down once. A purchase below the minimum earns nothing and says so."""
     return await till.run(
-        caller,
         asked,
-        lambda command: ledger.till.earn(
+        lambda command: till.commands.earn(
             CardReference(asked.card),
             purchase_amount_minor=asked.purchase_amount_minor,
             paid_with_reward_minor=asked.paid_with_reward_minor,

@@ -6,17 +6,14 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 from pydantic import Field
 
-from api.bodies import StrictRoute
-from api.dependencies import TheLedger, VendorWith
 from api.models import Entry
 from api.shapes import CardReference as CardText
 from api.shapes import ExternalRef, OrderReference, Uuid
 from api.vendor.responses import TILL_PROBLEMS
-from api.vendor.till import StaffedRequest, Till
-from ledger.commands.caller import Caller
+from api.vendor.till import PREFIX, StaffedRequest, Till, TillRoute, TillWith
 from ledger.commands.references import CardReference
 
-router = APIRouter(tags=["redemptions"], route_class=StrictRoute)
+router = APIRouter(prefix=PREFIX, tags=["redemptions"], route_class=TillRoute)
 
 
 class RedemptionRequest(StaffedRequest):
@@ -33,17 +30,11 @@ class RedemptionRequest(StaffedRequest):
     response_model=Entry,
     responses=TILL_PROBLEMS,
 )
-async def redeem_reward(
-    asked: RedemptionRequest,
-    caller: Annotated[Caller, Depends(VendorWith("redeem"))],
-    till: Till,
-    ledger: TheLedger,
-) -> Response:
+async def redeem_reward(asked: RedemptionRequest, till: Annotated[Till, Depends(TillWith("redeem"))]) -> Response:
     """One use of a reward. It takes exactly its price and leaves the rest on the card."""
     return await till.run(
-        caller,
         asked,
-        lambda command: ledger.till.redeem(CardReference(asked.card), reward_id=asked.reward_id, asked=command),
+        lambda command: till.commands.redeem(CardReference(asked.card), reward_id=asked.reward_id, asked=command),
         order_reference=asked.order_reference,
         external_ref=asked.external_ref,
     )

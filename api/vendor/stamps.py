@@ -6,17 +6,14 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 from pydantic import Field
 
-from api.bodies import StrictRoute
-from api.dependencies import TheLedger, VendorWith
 from api.models import Entry
 from api.shapes import CardReference as CardText
 from api.shapes import Count, ExternalRef, OrderReference
 from api.vendor.responses import TILL_PROBLEMS
-from api.vendor.till import StaffedRequest, Till
-from ledger.commands.caller import Caller
+from api.vendor.till import PREFIX, StaffedRequest, Till, TillRoute, TillWith
 from ledger.commands.references import CardReference
 
-router = APIRouter(tags=["stamps"], route_class=StrictRoute)
+router = APIRouter(prefix=PREFIX, tags=["stamps"], route_class=TillRoute)
 
 
 class StampRequest(StaffedRequest):
@@ -33,17 +30,14 @@ class StampRequest(StaffedRequest):
     response_model=Entry,
     responses=TILL_PROBLEMS,
 )
-async def stamp_card(
-    asked: StampRequest, caller: Annotated[Caller, Depends(VendorWith("earn"))], till: Till, ledger: TheLedger
-) -> Response:
+async def stamp_card(asked: StampRequest, till: Annotated[Till, Depends(TillWith("earn"))]) -> Response:
     """Add stamps to a card, unless cooldown, daily limit or the card's state forbid it.
 
     Sending the same Idempotency-Key again changes nothing and answers the same.
     """
     return await till.run(
-        caller,
         asked,
-        lambda command: ledger.till.stamp(CardReference(asked.card), count=asked.count, asked=command),
+        lambda command: till.commands.stamp(CardReference(asked.card), count=asked.count, asked=command),
         order_reference=asked.order_reference,
         external_ref=asked.external_ref,
     )

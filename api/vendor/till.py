@@ -1,19 +1,45 @@
-"""What the till's routes share: the staff member who acts, and the retry that must not act twice."""
+"""What the till's routes share: the staff member who acts, and the retry that must not act twice.
 
-from collections.abc import Awaitable, Callable
-from dataclasses import replace
+Nothing is asked as often as these commands. A `TillRoute` is documented by FastAPI from its signature, and answered
+without FastAPI's solving of dependencies, which would cost more than the rest of a stamp.
+"""
+
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, replace
+from json import JSONDecodeError
 from typing import Annotated, Any
 
-from fastapi import Depends, Header, Query, Request, Response
-from pydantic import Field
+from fastapi import Header, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from pydantic import Field, TypeAdapter, ValidationError
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.dependencies import ExpectedVersion, Parts, RequiredKey, TheParts, answered, once_for
+from api.auth import Principal
+from api.bodies import is_json, parse_json
+from api.dependencies import (
+    AnyPrincipal,
+    ExpectedVersion,
+    Parts,
+    RequiredKey,
+    TerminalId,
+    VendorWith,
+    answered,
+    expected_version,
+    idempotency_key,
+    idempotency_key_optional,
+    once_for,
+    parts_of,
+)
 from api.shapes import Body, Pin, Uuid
 from ledger.commands.caller import Caller
 from ledger.commands.staff import StaffSession
-from ledger.commands.till import Asked
-from ledger.decision import Outcome
+from ledger.commands.till import Asked, TillCommands
+from ledger.decision import Once, Outcome
 from ledger.errors import PinRequired, StaffSessionInvalid
+
+PREFIX = "/api/v1/vendor/loyalty"
 
 
 class StaffedRequest(Body):
@@ -24,43 +50,39 @@ class StaffedRequest(Body):
     location_id: Uuid | None = Field(None, description="Where it happens.")
 
 
-class TillRequest:
+@dataclass(frozen=True, slots=True)
+class Till:
     """One request of a till: who acts is proven, and a retry finds its first answer, before anything is decided."""
 
-    def __init__(
-        self,
-        request: Request,
-        parts: TheParts,
-        key: RequiredKey,
-        expected_version: ExpectedVersion,
-        staff_session: Annotated[str | None, Header(description="A staff member's session token.")] = None,
-        dry_run: Annotated[bool, Query(description="Answer what would happen, and record nothing.")] = False,
-    ) -> None:
-        self._request = request
-        self._parts: Parts = parts
-        self._key = key
-        self._expected_version = expected_version
-        self._session_token = staff_session
-        self._is_dry_run = dry_run
+    request: Request
+    parts: Parts
+    caller: Caller
+    key: str
+    expected_version: int | None
+    session_token: str | None
+    is_dry_run: bool
+
+    @property
+    def commands(self) -> TillCommands:
+        return self.parts.ledger.till
 
     async def run(
         self,
-        caller: Caller,
         body: StaffedRequest,
         command: Callable[[Asked], Awaitable[Outcome]],
         *,
         order_reference: str | None = None,
         external_ref: str | None = None,
     ) -> Response:
-        caller = replace(caller, location_id=body.location_id)
+        caller = replace(self.caller, location_id=body.location_id) if body.location_id else self.caller
         session = None
-        if self._session_token is not None:
-            session = self._parts.ledger.staff.session(self._session_token, caller=caller)
+        if self.session_token is not None:
+            session = self.parts.ledger.staff.session(self.session_token, caller=caller)
             caller = replace(caller, staff=session.staff, terminal_id=session.terminal_id or caller.terminal_id)
         elif (body.staff_pin_id is None) != (body.pin is None):
             raise PinRequired
         staff_id = session.staff.pin_id if session else body.staff_pin_id
-        once = once_for(self._request, caller.vendor_id, self._key, body, staff_id)
+        once = once_for(self.request, caller.vendor_id, self.key, body, staff_id)
 
         async def ask(acting: Caller) -> Outcome:
             return await command(
@@ -69,8 +91,8 @@ class TillRequest:
                     once,
                     order_reference=order_reference,
                     external_ref=external_ref,
-                    expected_version=self._expected_version,
-                    is_dry_run=self._is_dry_run,
+                    expected_version=self.expected_version,
+                    is_dry_run=self.is_dry_run,
                 )
             )
 
@@ -80,27 +102,118 @@ class TillRequest:
             return self._answer(await ask(caller), session)
         if body.pin is None:
             return self._answer(await ask(caller), None)
-        async with self._parts.in_flight.alone(once.command_id):
-            outcome = None if self._is_dry_run else await self._parts.reader.known(once)
+        async with self.parts.in_flight.alone(once.command_id):
+            outcome = None if self.is_dry_run else await self.parts.reader.known(once)
             if outcome is None:
                 assert body.staff_pin_id is not None
-                staff = await self._parts.ledger.staff.prove(
+                staff = await self.parts.ledger.staff.prove(
                     body.staff_pin_id, body.pin.get_secret_value(), caller=caller
                 )
                 outcome = await ask(replace(caller, staff=staff))
         return self._answer(outcome, None)
 
-    async def _known_or(self, once: Any, error: Exception) -> Outcome:
-        outcome = await self._parts.reader.known(once)
+    async def _known_or(self, once: Once, error: Exception) -> Outcome:
+        outcome = await self.parts.reader.known(once)
         if outcome is None:
             raise error
         return outcome
 
     def _answer(self, outcome: Outcome, session: StaffSession | None) -> Response:
-        response = answered(outcome, 200 if self._is_dry_run else 201)
+        response = answered(outcome, 200 if self.is_dry_run else 201)
         if session is not None and session.is_running:
             response.headers["Staff-Session"] = session.renewed
         return response
 
 
-Till = Annotated[TillRequest, Depends(TillRequest)]
+class TillWith(VendorWith):
+    """A vendor's key with any one of these scopes, and everything a till says beside the body."""
+
+    async def __call__(  # type: ignore[override]
+        self,
+        request: Request,
+        principal: AnyPrincipal,
+        key: RequiredKey,
+        version: ExpectedVersion,
+        x_terminal_id: TerminalId = None,
+        staff_session: Annotated[str | None, Header(description="A staff member's session token.")] = None,
+        dry_run: Annotated[bool, Query(description="Answer what would happen, and record nothing.")] = False,
+    ) -> Till:
+        return self.till(request, principal, key, version, x_terminal_id, staff_session, dry_run)
+
+    async def read(self, request: Request) -> Till:
+        """The same, out of the request itself."""
+        headers, query = request.headers, request.query_params
+        principal = await parts_of(request).authenticator.identify(headers.get("authorization"))
+        return self.till(
+            request,
+            principal,
+            await idempotency_key(await idempotency_key_optional(headers.get("idempotency-key"))),
+            await expected_version(headers.get("if-match")),
+            _valid(_TERMINAL_ID, headers.get("x-terminal-id"), "header", "x-terminal-id"),
+            headers.get("staff-session"),
+            _valid(_DRY_RUN, query["dry_run"], "query", "dry_run") if "dry_run" in query else False,
+        )
+
+    def till(
+        self,
+        request: Request,
+        principal: Principal,
+        key: str,
+        version: int | None,
+        terminal_id: str | None,
+        staff_session: str | None,
+        is_dry_run: bool,
+    ) -> Till:
+        caller = self.caller(request, principal, terminal_id)
+        return Till(request, parts_of(request), caller, key, version, staff_session, is_dry_run)
+
+
+class TillRoute(APIRoute):
+    """A POST whose endpoint takes `asked`, a body, and `till`, of a `TillWith`, and nothing else."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.app = _answering(self.get_route_handler())
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        endpoint = self.endpoint
+        (till_with,) = (d.call for d in self.dependant.dependencies if isinstance(d.call, TillWith))
+        assert self.body_field is not None
+        body: TypeAdapter[Any] = TypeAdapter(self.body_field.field_info.annotation)
+
+        async def handle(request: Request) -> Response:
+            sent = await request.body()
+            if sent and not is_json(request):
+                raise HTTPException(415)
+            try:
+                plain = parse_json(sent) if sent else None
+            except JSONDecodeError as error:
+                raise RequestValidationError([{"type": "json_invalid", "loc": ("body",)}]) from error
+            till = await till_with.read(request)
+            if not sent:
+                raise RequestValidationError([{"type": "missing", "loc": ("body",)}])
+            asked = _valid(body, plain, "body")
+            answer: Response = await endpoint(asked=asked, till=till)
+            return answer
+
+        return handle
+
+
+def _answering(handle: Callable[[Request], Coroutine[Any, Any, Response]]) -> ASGIApp:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        response = await handle(Request(scope, receive, send))
+        await response(scope, receive, send)
+
+    return app
+
+
+_TERMINAL_ID: TypeAdapter[str | None] = TypeAdapter(TerminalId)
+_DRY_RUN: TypeAdapter[bool] = TypeAdapter(bool)
+
+
+def _valid(adapter: TypeAdapter[Any], value: Any, *where: str) -> Any:
+    try:
+        return adapter.validate_python(value)
+    except ValidationError as error:
+        found = [{**e, "loc": (*where, *e["loc"])} for e in error.errors(include_url=False, include_input=False)]
+        raise RequestValidationError(found) from error
