@@ -4,7 +4,7 @@ BIN := .venv/bin
 UV := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-postgres15 check faults clean
+.PHONY: help setup run test test-postgres15 check faults bench bench-scale clean
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,12 @@ check: .venv/.ok ## Format, lint, types, imports, dependencies, tests: what CI r
 
 faults: .venv/.ok ## Kill the service and the database under load; minutes
 	@$(BIN)/pytest -n 0 -m faults --timeout 900 -s
+
+bench: .venv/.ok ## Compare with the database's own speed and with peers; ~10 minutes
+	@$(BIN)/python -m tests.benchmarks
+
+bench-scale: .venv/.ok ## The same among 1 million cards and 10 million events; needs 30 GB of disk
+	@$(BIN)/python -m tests.benchmarks --scale
 
 clean: ## Remove what was installed and built (never the data in .data)
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 from typing import Annotated, Any
+from uuid import UUID
 
 import typer
 
@@ -146,6 +147,27 @@ def _demo(database: Any) -> None:
     typer.echo(shown)
 
 
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="NDJSON or CSV.")],
+    vendor: Annotated[str, typer.Option(help="The vendor's code.")],
+    program: Annotated[UUID | None, typer.Option(help="Of cards that name none; absent: the only one.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Where to write which line became which card, as CSV.")] = None,
+) -> None:
+    """Bring in cards, opening balances and history. Checked as a whole first; goes on where it was interrupted."""
+    from api.database import opened
+    from api.import_command import import_for
+    from api.settings import read_settings
+
+    with opened(read_settings()) as database, _Progress("Reading", is_shown_apart=True) as progress:
+        told = import_for(database, file, code=vendor, program_id=program, report=report, progress=progress.titled)
+    for sentence in told.wrong:
+        typer.secho(sentence, fg=typer.colors.RED, err=True)
+    if told.wrong:
+        raise typer.Exit(1)
+    typer.echo(told.done)
+
+
 @app.command()
 def openapi(
     file: Annotated[Path | None, typer.Option(help="Where to write it; absent: standard output.")] = None,
@@ -176,15 +198,23 @@ def doctor() -> None:
 
 
 class _Progress:
-    """A progress bar for something that counts; a plain last line where the output is no terminal."""
+    """A progress bar for something that counts; a plain last line where the output is no terminal.
 
-    def __init__(self, title: str) -> None:
+    Nothing is shown as long as nothing was counted. `is_shown_apart` keeps it off the standard output.
+    """
+
+    def __init__(self, title: str, *, is_shown_apart: bool = False) -> None:
+        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         self._progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=is_shown_apart),
         )
-        self._task = self._progress.add_task(title, total=None)
+        self._task = self._progress.add_task(title, total=None, visible=False)
 
     def __enter__(self) -> "_Progress":
         self._progress.start()
@@ -194,4 +224,8 @@ class _Progress:
         self._progress.stop()
 
     def __call__(self, done: int, total: int) -> None:
-        self._progress.update(self._task, completed=done, total=total)
+        self._progress.update(self._task, completed=done, total=total, visible=True)
+
+    def titled(self, title: str, done: int, total: int) -> None:
+        """For work of several steps."""
+        self._progress.update(self._task, description=title, completed=done, total=total, visible=True)

@@ -170,8 +170,9 @@ RequiredKey = Annotated[str, Depends(idempotency_key)]
 def once_for(request: Request, scope: UUID, key: str, body: Any, staff: object = None) -> Once:
     """The retry's identity: vendor and key, with a fingerprint of method, path, body without PIN, and acting staff."""
     asked = body.model_dump(mode="json", exclude={"pin"}) if body is not None else {}
-    parts = (request.method, request.url.path, str(staff), orjson.dumps(asked, option=orjson.OPT_SORT_KEYS).decode())
-    return once(scope, key, sha256("\0".join(parts).encode()).digest())
+    parts = (request.method, request.scope["path"], str(staff))
+    body_bytes = orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)
+    return once(scope, key, sha256("\0".join(parts).encode() + b"\0" + body_bytes).digest())
 
 
 def maybe_once(request: Request, scope: UUID, key: str | None, body: Any) -> Once | None:

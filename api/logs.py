@@ -7,14 +7,18 @@ exception is told as its type and the places it passed, never with its text, whi
 import logging
 import sys
 from collections.abc import Iterator, MutableMapping
+from datetime import UTC, datetime
 from traceback import walk_tb
 from types import TracebackType
 from typing import Any, Literal
 
+import orjson
 import structlog
 from structlog.typing import EventDict, Processor
 
 TEXT_CHARACTERS_MAX = 300
+_has_quick_requests = False  # Whether a request's line is JSON, and wanted.
+_MARKS = frozenset({"_record", "_from_structlog"})  # structlog's own, which the formatter takes away again.
 FRAMES_MAX = 30
 
 KEYS = frozenset(
@@ -37,7 +41,9 @@ KEYS = frozenset(
 
 def configure(form: Literal["json", "console"] = "json", level: str = "info") -> None:
     """Send every log of this process, those of libraries included, to standard error in this form."""
+    global _has_quick_requests
     least = logging.getLevelNamesMapping()[level.upper()]
+    _has_quick_requests = form == "json" and least <= logging.INFO
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -46,14 +52,14 @@ def configure(form: Literal["json", "console"] = "json", level: str = "info") ->
         where_it_failed,
         only_listed_keys,
     ]
-    structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        wrapper_class=structlog.make_filtering_bound_logger(least),
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=False,
-    )
     renderer: Processor = (
-        structlog.processors.JSONRenderer() if form == "json" else structlog.dev.ConsoleRenderer(colors=False)
+        structlog.processors.JSONRenderer(_json) if form == "json" else structlog.dev.ConsoleRenderer(colors=False)
+    )
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(least),
+        logger_factory=_Lines,
+        cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
@@ -74,6 +80,45 @@ def configure(form: Literal["json", "console"] = "json", level: str = "info") ->
         logging.getLogger(name).setLevel(max(least, logging.WARNING))
 
 
+class _Lines:
+    """Where our own lines go: straight to standard error, without the detour of `logging`, which costs five times as
+    much as the line.
+    """
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name
+
+    def msg(self, line: str) -> None:
+        sys.stderr.write(line + "\n")
+
+    debug = info = warning = error = critical = msg
+
+
+def _json(line: EventDict, **_: Any) -> str:
+    return orjson.dumps(line, default=str).decode()
+
+
+def log_request(method: str, route: str, status: int, milliseconds: float, request_id: str) -> None:
+    """The line of a request. There is one for each, so it goes past structlog's chain; its keys are on the list."""
+    if not _has_quick_requests:
+        structlog.get_logger("api.access").info(
+            "request", method=method, route=route, status=status, milliseconds=milliseconds
+        )
+        return
+    line = {
+        "method": method,
+        "route": route,
+        "status": status,
+        "milliseconds": milliseconds,
+        "event": "request",
+        "request_id": request_id,
+        "level": "info",
+        "logger": "api.access",
+        "timestamp": datetime.now(UTC),
+    }
+    sys.stderr.write(orjson.dumps(line, option=orjson.OPT_UTC_Z).decode() + "\n")
+
+
 def uvicorn_options() -> dict[str, Any]:
     """Keyword arguments for uvicorn: our logs instead of its own, and no header that names the software."""
     return {"log_config": None, "access_log": False, "server_header": False}
@@ -81,9 +126,7 @@ def uvicorn_options() -> dict[str, Any]:
 
 def only_listed_keys(_logger: Any, _method: str, line: EventDict) -> EventDict:
     """Everything else is dropped; what stays is short and plain."""
-    kept = {key: _plain(value) for key, value in line.items() if key in KEYS}
-    # structlog's own marks, which the formatter takes away again.
-    return kept | {key: value for key, value in line.items() if key in ("_record", "_from_structlog")}
+    return {key: _plain(value) if key in KEYS else value for key, value in line.items() if key in KEYS or key in _MARKS}
 
 
 def where_it_failed(_logger: Any, _method: str, line: EventDict) -> EventDict:
@@ -129,4 +172,5 @@ def _places(traceback: TracebackType | None) -> list[str]:
 def _plain(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float):
         return value
-    return str(value) if len(str(value)) <= TEXT_CHARACTERS_MAX else str(value)[:TEXT_CHARACTERS_MAX] + "…"
+    text = str(value)
+    return text if len(text) <= TEXT_CHARACTERS_MAX else text[:TEXT_CHARACTERS_MAX] + "…"

@@ -7,10 +7,11 @@ from datetime import timedelta
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from api import health, openapi, problems
+from api import health, openapi, problem_pages, problems
 from api.admin import events as admin_events
 from api.admin import programs as admin_programs
 from api.admin import system as admin_system
@@ -19,7 +20,7 @@ from api.auth import Authenticator
 from api.dependencies import Parts
 from api.in_flight import InFlight
 from api.key_files import Keys
-from api.middleware import Admission, BodyLimit, Requests
+from api.middleware import Admission, BodyLimit, Requests, StraightToTheTill
 from api.public import cards as public_cards
 from api.public import programs as public_programs
 from api.settings import Settings
@@ -107,17 +108,19 @@ def create_app(settings: Settings, keys: Keys, conninfo: str) -> FastAPI:
     app = FastAPI(
         title="Loyalty ledger", version="0.1.0", lifespan=lifespan, generate_unique_id_function=openapi.operation_id
     )
-    # First, and not nested in other routers: what is asked most is found at once.
-    app.router.routes.extend(route for noun in TILL for route in noun.router.routes)
+    till_routes = {route.path: route for noun in TILL for route in noun.router.routes if isinstance(route, APIRoute)}
+    app.router.routes.extend(till_routes.values())
     for prefix, nouns in (("admin", ADMIN), ("vendor", VENDOR), ("", PUBLIC)):
         router = APIRouter(prefix="/".join(part for part in ("/api/v1", prefix, "loyalty") if part))
         for noun in nouns:
             router.include_router(noun.router)
         app.include_router(router)
     app.include_router(health.router)
+    app.include_router(problem_pages.router)
     problems.install(app)
     openapi.install(app, TAGS)
     # The last added is the outermost.
+    app.add_middleware(StraightToTheTill, routes=till_routes)
     app.add_middleware(BodyLimit, bytes_max=settings.body_bytes_max, seconds_max=settings.body_seconds_max)
     app.add_middleware(Admission, in_flight_max=settings.in_flight_max)
     app.add_middleware(Requests, public_url=settings.public_url)

@@ -12,10 +12,12 @@ from time import perf_counter
 from urllib.parse import urlsplit
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import MalformedRequest, TooLarge, TooSlow
+from api.logs import log_request
 from api.problems import REQUEST_ID, send_problem
 from ledger.errors import Overloaded
 from ledger.ids import new_id
@@ -23,9 +25,15 @@ from ledger.ids import new_id
 ALWAYS_ANSWERED = ("/health/live", "/health/ready", "/metrics")
 RETRY_SECONDS_MAX = 3
 
-_SANE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{7,63}")
+# As they go over the wire: names in lower case.
+OF_ALL = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"))
+OF_HTTPS = ((b"strict-transport-security", b"max-age=31536000; includeSubDomains"),)
+OF_THE_API = (
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+)
 
-log = structlog.get_logger("api.access")
+_SANE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{7,63}")
 
 
 def request_id_of(scope: Scope) -> str:
@@ -42,7 +50,7 @@ class Requests:
 
     def __init__(self, app: ASGIApp, public_url: str = "") -> None:
         self.app = app
-        self._is_https = urlsplit(public_url).scheme == "https"
+        self._always = OF_ALL + OF_HTTPS if urlsplit(public_url).scheme == "https" else OF_ALL
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -57,34 +65,29 @@ class Requests:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                self._add_headers(MutableHeaders(scope=message), scope["path"], request_id)
+                self._add_headers(message, scope["path"], request_id)
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
-            try:
-                await self.app(scope, receive, answer)
-            except Exception as error:
-                if status:  # Half an answer is out already: only the server can end it.
-                    raise
-                await send_problem(error, scope, receive, answer)
-            finally:
-                log.info(
-                    "request",
-                    method=scope["method"],
-                    route=route_of(scope),
-                    status=status,
-                    milliseconds=round((perf_counter() - began) * 1000, 1),
-                )
+        bound = structlog.contextvars.bind_contextvars(request_id=request_id)
+        try:
+            await self.app(scope, receive, answer)
+        except Exception as error:
+            if status:  # Half an answer is out already: only the server can end it.
+                raise
+            await send_problem(error, scope, receive, answer)
+        finally:
+            milliseconds = round((perf_counter() - began) * 1000, 1)
+            log_request(scope["method"], route_of(scope), status, milliseconds, request_id)
+            structlog.contextvars.reset_contextvars(**bound)
 
-    def _add_headers(self, headers: MutableHeaders, path: str, request_id: str) -> None:
-        headers["X-Request-Id"] = request_id
-        headers.setdefault("X-Content-Type-Options", "nosniff")
-        headers.setdefault("Referrer-Policy", "no-referrer")
-        if self._is_https:
-            headers.setdefault("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
+    def _add_headers(self, message: Message, path: str, request_id: str) -> None:
+        """Those that every answer carries, where it does not say otherwise itself."""
+        said = message["headers"] = list(message["headers"])
+        names = {name for name, _ in said}
+        said.append((b"x-request-id", request_id.encode()))
+        said += [header for header in self._always if header[0] not in names]
         if path.startswith("/api/"):
-            headers.setdefault("Cache-Control", "no-store")
-            headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+            said += [header for header in OF_THE_API if header[0] not in names]
 
 
 class Admission:
@@ -111,6 +114,22 @@ class Admission:
             await self.app(scope, receive, send)
         finally:
             self._in_flight -= 1
+
+
+class StraightToTheTill:
+    """Routes that are asked most: found by their path alone and answered past the router. All else goes on."""
+
+    def __init__(self, app: ASGIApp, routes: Mapping[str, BaseRoute]) -> None:
+        self.app = app
+        self._routes = routes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        route = self._routes.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        if route is None:
+            await self.app(scope, receive, send)
+            return
+        scope["route"] = route
+        await route.handle(scope, receive, send)
 
 
 class BodyLimit:

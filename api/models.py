@@ -76,7 +76,11 @@ class Card(Answer):
     rewards_available: int = Field(examples=[0])
     remaining_stamps_today: int | None = Field(examples=[4])
     next_stamp_at: datetime | None = Field(examples=[EXAMPLE_TIME])
-    last_stamp_at: datetime | None = None
+    last_stamp_at: datetime | None = Field(
+        None,
+        description="The last stamp that was not taken back. Null without one; also where all stamps were taken back"
+        " that the card still remembers, which are today's and the one before.",
+    )
     last_points_at: datetime | None = None
     last_redemption_at: datetime | None = None
     is_active: bool = Field(examples=[True])

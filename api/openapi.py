@@ -59,7 +59,7 @@ PROBLEM_SCHEMA: Mapping[str, Any] = {
     "description": "RFC 9457. Facts of the refusal (retry_at, held, needed …) stand beside these members.",
     "required": ["type", "title", "status", "detail", "instance", "code", "request_id"],
     "properties": {
-        "type": {"type": "string", "format": "uri-reference", "description": "Names the kind of problem."},
+        "type": {"type": "string", "format": "uri-reference", "description": "Its kind; GET explains it."},
         "title": {"type": "string", "description": "In the language of Accept-Language."},
         "status": {"type": "integer", "minimum": 400, "maximum": 599},
         "detail": {"type": "string", "description": "What happened and what to do, in the same language."},
@@ -218,7 +218,7 @@ def _example(problem: Problem) -> dict[str, Any]:
 EXAMPLE_FACTS: Mapping[str, Any] = {
     "retry_at": "2026-03-29T10:15:00Z", "cooldown_minutes": 15, "remaining_today": 4, "daily_limit": 5,
     "stamps_today": 5, "asked": 1, "held": 9, "needed": 10, "entry_id": "0198c5a2-7d3c-7c4e-9b1a-2f6d1c0e8a55",
-    "entry_type": "UnitsAdjusted", "left_minor": 500, "asked_minor": 1250, "code": "cafe-rousegaertchen",
+    "entry_type": "stamp_adjusted", "left_minor": 500, "asked_minor": 1250, "code": "cafe-rousegaertchen",
     "version": 7, "expected": "EUR", "given": "USD", "loyalty_type": "points", "field": "count",
     "why": "at most 1 stamps at once", "what": "body", "limit_bytes": 16_384, "limit_seconds": 10,
     "allowed": "GET, POST",

@@ -174,7 +174,7 @@ def problem_response(error: Exception, scope: Scope) -> Response:
 def problem_document(error: Refused, language: Language) -> dict[str, Any]:
     """The document without what belongs to one request: type, title, status, detail, code and the facts."""
     problem = PROBLEMS[type(error)]
-    facts = {name: _fact(name, value) for name, value in error.facts.items()}
+    facts = {name: _fact(value) for name, value in error.facts.items()}
     told = facts
     if isinstance(error, errors.InvalidValue):
         told = {"errors": [_invalid_value(error, language)]}
@@ -230,13 +230,8 @@ def _invalid_value(error: errors.InvalidValue, language: Language) -> dict[str, 
     return one(field, sentence, "not_possible", language, n=numbers[0] if numbers else "")
 
 
-def _fact(name: str, value: Any) -> Any:
-    """A fact as it is told. One that was remembered under an Idempotency-Key reads as it did the first time."""
-    if isinstance(value, str) and name.endswith("_at"):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
-            return value
+def _fact(value: Any) -> Any:
+    """A fact as it is told."""
     if isinstance(value, datetime):
         return value.replace(tzinfo=value.tzinfo or UTC).astimezone(UTC)
     if isinstance(value, UUID | date):
@@ -264,7 +259,7 @@ def _retry_after_seconds(error: Refused) -> int | None:
     """Whole seconds, at least one; None where asking again would not help."""
     if "retry_after_seconds" in error.facts:
         return max(1, ceil(float(error.facts["retry_after_seconds"])))
-    retry_at = _fact("retry_at", error.facts.get("retry_at"))
+    retry_at = _fact(error.facts.get("retry_at"))
     if not isinstance(retry_at, datetime):
         return None
     return max(1, ceil((retry_at - datetime.now(UTC)).total_seconds()))

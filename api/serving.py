@@ -16,6 +16,7 @@ from api.database import Database
 from api.key_files import load_keys
 from api.logs import configure
 from api.main import create_app
+from api.projecting import ProjectorProcess
 from api.settings import Settings, read_settings, variable
 from projections.read_model import Projector
 
@@ -25,28 +26,33 @@ log = structlog.get_logger("api.serving")
 
 
 def run_all(settings: Settings, database: Database, *, projects: bool, ready: Callable[[str], None]) -> None:
-    """Serve until SIGINT or SIGTERM; with `projects` the query tables are kept up in a thread of this process."""
-    stop = threading.Event()
-    projector = threading.Thread(
-        target=Projector(database.url, database.keys.master_key).run, args=(stop,), name="projector"
+    """Serve until SIGINT or SIGTERM; with `projects` a process beside this one keeps the query tables up."""
+    projector = ProjectorProcess(
+        database.url, database.keys.master_key, log_format=settings.log_format, log_level=settings.log_level
     )
     # uvicorn raises the signal again once it has shut down; then ours lets the blocks around it end in order.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if projects:
-        projector.start()
+    server = uvicorn.Server(_config(settings, create_app(settings, database.keys, database.url)))
     try:
-        asyncio.run(_serve(settings, database, ready))
+        if projects:
+            projector.start()
+        # On the loop that uvicorn gives its workers too: uvloop, where it is to be had.
+        with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+            runner.run(_serve(server, settings, database, projector, ready))
     except KeyboardInterrupt:
         pass
     finally:
-        stop.set()
-        if projects:
-            projector.join()
+        projector.stop()
 
 
-async def _serve(settings: Settings, database: Database, ready: Callable[[str], None]) -> None:
-    server = uvicorn.Server(_config(settings, create_app(settings, database.keys, database.url)))
-    revival = asyncio.create_task(_keep_alive(database))
+async def _serve(
+    server: uvicorn.Server,
+    settings: Settings,
+    database: Database,
+    projector: ProjectorProcess,
+    ready: Callable[[str], None],
+) -> None:
+    revival = asyncio.create_task(_keep_alive(database, projector))
     announcement = asyncio.create_task(_announce(server, settings, ready))
     try:
         await server.serve()
@@ -55,14 +61,21 @@ async def _serve(settings: Settings, database: Database, ready: Callable[[str], 
         announcement.cancel()
 
 
-async def _keep_alive(database: Database) -> None:
-    """The embedded server, back within a moment. It is started from this, the main thread: its life is tied to it."""
+async def _keep_alive(database: Database, projector: ProjectorProcess) -> None:
+    """The embedded server and the projector, back within a moment.
+
+    The server is started from this, the main thread: its life is tied to it.
+    """
     while True:
         await asyncio.sleep(REVIVE_SECONDS)
         try:
             database.revive()
         except Exception as error:
             log.error("database-not-revived", error=type(error).__name__)
+        try:
+            projector.revive()
+        except OSError as error:
+            log.error("projector-not-revived", error=type(error).__name__)
 
 
 async def _announce(server: uvicorn.Server, settings: Settings, ready: Callable[[str], None]) -> None:

@@ -50,6 +50,8 @@ class Body(BaseModel):
 
 
 def _is_storable(text: str, allowed: str) -> bool:
+    if text.isascii() and text.isprintable():
+        return True
     for character in text:
         if category(character) in ("Cc", "Cs", "Zl", "Zp") and character not in allowed:
             return False

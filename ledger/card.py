@@ -4,13 +4,14 @@ Balances are what the events add up to. A decision is a function of the card, th
 returns events or raises a refusal, and reads no clock, setting or database. `evolve` only moves fields.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Literal, TypeAlias, assert_never
 from uuid import UUID
 
 from ledger.errors import CardIsClosed, CardIsErased, CardIsNotSuspended, CardIsReplaced, CardIsSuspended
 from ledger.personal import Secret
+from ledger.values import changed
 
 Status: TypeAlias = Literal["active", "suspended", "closed", "replaced", "erased"]
 
@@ -41,6 +42,8 @@ class CardEnrolled:
     points_redeemed: int = 0
     reversed: dict[str, "Reversed"] = field(default_factory=dict)
     recent_stamps: tuple["RecentStamp", ...] = ()
+    last_points_at: datetime | None = None
+    last_redemption_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +219,33 @@ CardEvent: TypeAlias = (
 Entry: TypeAlias = StampsAdded | PointsEarned | RewardRedeemed | EarnReversed | RedemptionReversed | UnitsAdjusted
 
 
+def entry_type(event: CardEvent) -> str:
+    """What tills and tables call it; the name of a class is our own affair."""
+    match event:
+        case StampsAdded():
+            return "stamp_earned"
+        case PointsEarned():
+            return "points_earned"
+        case RewardRedeemed():
+            return "stamp_redeemed" if event.reward_id is None else "points_redeemed"
+        case EarnReversed():
+            return "stamp_reversed" if event.is_stamps else "points_reversed"
+        case RedemptionReversed():
+            return "redemption_reversed"
+        case UnitsAdjusted():
+            return "stamp_adjusted" if event.stamps else "points_adjusted"
+        case UnitsForfeited():
+            return "units_forfeited"
+        case CardEnrolled():
+            return "card_enrolled"
+        case CardSuspended() | CardReinstated() | CardReplaced() | CardClosed():
+            return "card_status_changed"
+        case CustomerDetailsChanged() | QrTokenRotated():
+            return "card_details_changed"
+        case _:
+            assert_never(event)
+
+
 # ------------------------------------------------------------------ state
 
 
@@ -277,11 +307,12 @@ def evolve(card: Card | None, event: CardEvent) -> Card:
     if isinstance(event, CardEnrolled):
         return _enrolled(event)
     assert card is not None, "a card's first event is its enrolment"
-    card = replace(card, last_at=event.at)
+    at = event.at
     match event:
         case StampsAdded():
-            return replace(
+            return changed(
                 card,
+                last_at=at,
                 stamps=event.stamps_after,
                 total_stamps_earned=card.total_stamps_earned + event.stamps,
                 cycle_version=event.cycle_version,
@@ -292,16 +323,18 @@ def evolve(card: Card | None, event: CardEvent) -> Card:
                 last_entry=LastEntry(event.entry_id, event.at, event.staff_pin_id),
             )
         case PointsEarned():
-            return replace(
+            return changed(
                 card,
+                last_at=at,
                 points=event.points_after,
                 total_points_earned=card.total_points_earned + event.points,
                 last_points_at=event.at,
                 last_entry=LastEntry(event.entry_id, event.at, event.staff_pin_id),
             )
         case RewardRedeemed():
-            return replace(
+            return changed(
                 card,
+                last_at=at,
                 stamps=event.stamps_after,
                 points=event.points_after,
                 cycle_version=event.cycle_version,
@@ -311,8 +344,9 @@ def evolve(card: Card | None, event: CardEvent) -> Card:
                 last_entry=LastEntry(event.entry_id, event.at, event.staff_pin_id),
             )
         case EarnReversed():
-            return replace(
+            return changed(
                 card,
+                last_at=at,
                 stamps=event.stamps_after,
                 points=event.points_after,
                 total_stamps_earned=card.total_stamps_earned - event.stamps_taken,
@@ -324,8 +358,9 @@ def evolve(card: Card | None, event: CardEvent) -> Card:
             )
         case RedemptionReversed():
             returned = event.stamps_returned + event.points_returned
-            return replace(
+            return changed(
                 card,
+                last_at=at,
                 stamps=event.stamps_after,
                 points=event.points_after,
                 cycle_version=event.cycle_version,
@@ -335,33 +370,35 @@ def evolve(card: Card | None, event: CardEvent) -> Card:
                 last_entry=LastEntry(event.entry_id, event.at, event.staff_pin_id),
             )
         case UnitsAdjusted():
-            return replace(
+            return changed(
                 card,
+                last_at=at,
                 cycle_version=event.cycle_version,
                 stamps=event.stamps_after,
                 points=event.points_after,
                 last_entry=LastEntry(event.entry_id, event.at, event.staff_pin_id),
             )
         case CardSuspended():
-            return replace(card, status="suspended")
+            return changed(card, last_at=at, status="suspended")
         case CardReinstated():
-            return replace(card, status="active")
+            return changed(card, last_at=at, status="active")
         case CardReplaced():
-            return replace(card, status="replaced", stamps=0, points=0, replaced_by=event.replaced_by)
+            return changed(card, last_at=at, status="replaced", stamps=0, points=0, replaced_by=event.replaced_by)
         case UnitsForfeited():
-            return replace(card, stamps=card.stamps - event.stamps, points=card.points - event.points)
+            return changed(card, last_at=at, stamps=card.stamps - event.stamps, points=card.points - event.points)
         case CardClosed():
-            return replace(card, status="closed")
+            return changed(card, last_at=at, status="closed")
         case CustomerDetailsChanged():
-            return replace(
+            return changed(
                 card,
+                last_at=at,
                 language=event.language,
                 name=event.name,
                 email=event.email,
                 phone=event.phone,
             )
         case QrTokenRotated():
-            return replace(card, qr_token=event.qr_token)
+            return changed(card, last_at=at, qr_token=event.qr_token)
         case _:
             assert_never(event)
 
@@ -383,6 +420,8 @@ def _enrolled(event: CardEnrolled) -> Card:
         points_redeemed=event.points_redeemed,
         recent_stamps=event.recent_stamps,
         reversed=event.reversed,
+        last_points_at=event.last_points_at,
+        last_redemption_at=event.last_redemption_at,
         name=event.name,
         email=event.email,
         phone=event.phone,
@@ -445,7 +484,7 @@ def close(card: Card, *, entry_id: UUID, reason: str, now: datetime) -> list[Car
 def replace_lost(
     card: Card, *, new_card: UUID, number: str, qr_token: Secret, old_card: UUID, reason: str, now: datetime
 ) -> tuple[list[CardEvent], list[CardEvent]]:
-    """What happens to the lost card, and what to its replacement: balances, limits and refunds move along.
+    """What happens to the lost card, and what to its replacement: balances, limits, refunds and last times move along.
 
     `card` must carry its personal secrets opened, because they are sealed anew for the new card.
     """
@@ -472,6 +511,8 @@ def replace_lost(
             points_redeemed=card.points_redeemed,
             reversed=card.reversed,
             recent_stamps=card.recent_stamps,
+            last_points_at=card.last_points_at,
+            last_redemption_at=card.last_redemption_at,
         )
     ]
     if card.status == "suspended":

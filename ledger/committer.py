@@ -92,14 +92,15 @@ class Committer:
         """
         if len(self._queue) >= QUEUE_MAX:
             raise Overloaded
-        waiting = _Waiting(command, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(command, loop.create_future())
         self._queue.append(waiting)
         self._wake.set()
+        too_late = loop.call_later(ANSWER_WITHIN_SECONDS, self._fail, [waiting], StoreAway())
         try:
-            async with asyncio.timeout(ANSWER_WITHIN_SECONDS):
-                return await waiting.future
-        except TimeoutError:
-            raise StoreAway from None
+            return await waiting.future
+        finally:
+            too_late.cancel()
 
     # ------------------------------------------------------------------ rounds
 

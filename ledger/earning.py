@@ -74,10 +74,10 @@ def stamp(
             stamps_today=used + count,
             daily_limit=rules.max_daily_stamps,
             cooldown_minutes=rules.cooldown_minutes,
-            next_stamp_at=_next_stamp(rules, today, used + count, now),
+            next_stamp_at=next_stamp_after(rules, today, used + count, now),
             target=target,
             cycle_version=cycle_version,
-            stamps_after=_within(card.stamps + count),
+            stamps_after=within(card.stamps + count),
             points_after=card.points,
             staff_pin_id=staff_pin_id,
             order_reference=order_reference,
@@ -127,7 +127,7 @@ def earn_points(
             rate_minor=rules.rate_minor,
             minimum_minor=rules.minimum_purchase_minor,
             stamps_after=card.stamps,
-            points_after=_within(card.points + points),
+            points_after=within(card.points + points),
             staff_pin_id=staff_pin_id,
             order_reference=order_reference,
             external_ref=external_ref,
@@ -163,8 +163,8 @@ def adjust(
             points=points,
             reason=reason,
             cycle_version=cycle_of(card, program.rules_at(now)),
-            stamps_after=_within(card.stamps + stamps),
-            points_after=_within(card.points + points),
+            stamps_after=within(card.stamps + stamps),
+            points_after=within(card.points + points),
             staff_pin_id=staff_pin_id,
         )
     ]
@@ -201,14 +201,16 @@ def day_begins(day: date, timezone: str) -> datetime:
     return datetime.combine(day, time(), tzinfo=ZoneInfo(timezone)).astimezone(UTC)
 
 
-def _next_stamp(rules: Rules, today: date, used: int, now: datetime) -> datetime:
+def next_stamp_after(rules: Rules, today: date, used: int, now: datetime) -> datetime:
+    """When the next stamp is possible after one at `now`, with which `used` are given that day."""
     possible_at = now + timedelta(minutes=rules.cooldown_minutes)
     if used >= rules.max_daily_stamps:
         possible_at = max(possible_at, day_begins(today + timedelta(days=1), rules.timezone))
     return possible_at
 
 
-def _within(balance: int) -> int:
+def within(balance: int) -> int:
+    """The balance, unless it is more than a card can hold."""
     if balance > UNITS_MAX:
         raise InvalidValue(field="balance", why=f"a card holds at most {UNITS_MAX} units")
     return balance

@@ -1,9 +1,9 @@
 """Ids: derived from names where a retry must find the same one again, ordered by time everywhere else."""
 
 import secrets
-from uuid import UUID, uuid5
+from uuid import UUID
 
-from uuid_utils.compat import uuid7
+from uuid_utils.compat import uuid5, uuid7
 
 _NAMESPACE = UUID("6c1f0a5e-54c8-4d9e-9f0e-3a6f0d0d8a11")
 
@@ -15,7 +15,7 @@ def new_id() -> UUID:
 
 def derived(*names: object) -> UUID:
     """The id that always belongs to these names."""
-    return uuid5(_NAMESPACE, "\x1f".join(str(name) for name in names))
+    return uuid5(_NAMESPACE, "\x1f".join(map(str, names)))
 
 
 def command_id(vendor_id: UUID, key: str) -> UUID:

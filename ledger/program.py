@@ -281,10 +281,10 @@ def change(
     events: list[ProgramEvent] = []
     current = program.rules_at(now)
     if rules is not None:
-        _must_fit(program.loyalty_type, rules, rewards or [])
         # Compared with what would hold on that day, so that an announced change can be taken back.
         then = program.rules_at(max(rules.effective_from, now))
         if replace(rules, version=then.version, effective_from=then.effective_from) != then:
+            _must_fit(program.loyalty_type, rules, rewards or [])
             if rules.effective_from < now:
                 raise InvalidValue(field="effective_from", why="lies in the past")
             if sum(r.effective_from > now for r in program.rules) >= PENDING_RULES_MAX:
@@ -312,7 +312,10 @@ def _reward_changes(program: Program, rewards: list[Reward], now: datetime) -> l
 
 
 def _must_fit(loyalty_type: LoyaltyType, rules: Rules, rewards: list[Reward]) -> None:
-    """A program that gives stamps needs a target, one that gives points a rate; and neither more."""
+    """A program that gives stamps needs a target, one that gives points a rate; and neither more.
+
+    What no card could ever be given at once is refused too: it would only be found out at the till.
+    """
     gives_stamps, gives_points = loyalty_type != "points", loyalty_type != "stamps"
     if gives_stamps and rules.stamps_target is None:
         raise InvalidValue(field="stamps_target", why="a program with stamps needs a target")
@@ -322,6 +325,10 @@ def _must_fit(loyalty_type: LoyaltyType, rules: Rules, rewards: list[Reward]) ->
         raise ProgramTypeMismatch(loyalty_type=loyalty_type)
     if not gives_points and (rules.rate_points is not None or rewards):
         raise ProgramTypeMismatch(loyalty_type=loyalty_type)
+    if rules.max_stamps_per_scan > rules.max_daily_stamps:
+        raise InvalidValue(
+            field="max_stamps_per_scan", why=f"at most {rules.max_daily_stamps}, the stamps of a whole day"
+        )
     if len(rewards) > REWARDS_MAX:
         raise InvalidValue(field="points_rewards", why=f"at most {REWARDS_MAX} rewards")
 

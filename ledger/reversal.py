@@ -14,6 +14,7 @@ from ledger.card import (
     Reversed,
     RewardRedeemed,
     StampsAdded,
+    entry_type,
     must_be_open,
 )
 from ledger.errors import (
@@ -70,7 +71,7 @@ def reverse(
             _must_be_allowed(card, original, asker, now)
             return [_redemption_reversed(card, original, entry_id, reason, asker, now)]
         case _:
-            raise NotReversible(entry_type=type(original).__name__)
+            raise NotReversible(entry_type=entry_type(original))
 
 
 def _must_be_whole(amount_minor: int | None) -> None:

@@ -174,11 +174,15 @@ def evolve(pin: StaffPin | None, event: StaffPinEvent) -> StaffPin:
 
 
 def must_be_strong(pin: str) -> None:
-    """Refuse what everybody tries first: one digit repeated, rows up or down, a pair repeated."""
-    steps = {(int(b) - int(a)) % 10 for a, b in pairwise(pin)}
-    is_row = len(steps) == 1 and steps <= {0, 1, 9}
-    is_pair = len(pin) % 2 == 0 and pin == pin[:2] * (len(pin) // 2)
-    if is_row or is_pair:
+    """Refuse what everybody tries first.
+
+    That is a shorter group repeated (1111, 1212, 123123), and a row up or down, over the end of the digits too and with
+    digits said more than once on the way (1234, 8901, 4321, 112233).
+    """
+    is_repeated = pin in (pin + pin)[1:-1]
+    steps = {(int(b) - int(a)) % 10 for a, b in pairwise(pin)} - {0}
+    is_row = steps in ({1}, {9})
+    if is_repeated or is_row:
         raise PinTooWeak
 
 

@@ -5,17 +5,19 @@ digest of each event is part of the next one, so that no byte of a history can c
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
 from hashlib import sha256
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args, get_type_hints
 from uuid import UUID
 
+import msgspec
 import orjson
 from eventsourcing.persistence import Notification, StoredEvent
 
 from ledger import attempts, card, program, staff_pin, vendor
-from ledger.codec import from_plain, to_plain
+from ledger.codec import from_json, to_plain
 from ledger.personal import Secret
 from ledger.seal import SubjectKey, seal
 
@@ -147,40 +149,65 @@ def digest(stream_id: UUID, version: int, name: str, state: bytes) -> str:
     return hasher.hexdigest()
 
 
+class _Written(msgspec.Struct):
+    """What `encode` puts beside the envelope."""
+
+    prev: str
+    data: msgspec.Raw
+
+
 def encode(event: Any, envelope: Envelope, prev: str) -> bytes:
     """The bytes as stored: JSON of the envelope, `prev`, and the event under `data`. Secrets must be sealed."""
-    return orjson.dumps({"prev": prev, **to_plain(envelope), "data": to_plain(event)})
+    return encode_beside(event, to_plain(envelope), prev)
 
 
-def decode(stored: StoredEvent) -> Recorded:
+def encode_beside(event: Any, plain_envelope: dict[str, Any], prev: str) -> bytes:
+    """The same, for one who has the envelope in plain values because many events share most of it."""
+    return orjson.dumps({"prev": prev, **plain_envelope, "data": to_plain(event)})
+
+
+def decode(stored: StoredEvent, *, is_digested: bool = True) -> Recorded:
     """One event from the library's form.
+
+    Args:
+        is_digested: False leaves `digest` empty, for those who fold and verify nothing.
 
     Raises:
         KeyError: A name this version of the service does not know.
     """
     assert isinstance(stored.originator_id, UUID)
-    plain = orjson.loads(stored.state)
+    written = from_json(_Written, stored.state)
     return Recorded(
         stream_id=stored.originator_id,
         version=stored.originator_version,
         position=stored.id if isinstance(stored, Notification) else None,
         name=stored.topic,
-        event=from_plain(EVENT_NAMES[stored.topic], plain["data"]),
-        envelope=from_plain(Envelope, plain),
-        prev=plain["prev"],
-        digest=digest(stored.originator_id, stored.originator_version, stored.topic, stored.state),
+        event=from_json(EVENT_NAMES[stored.topic], written.data),
+        envelope=from_json(Envelope, stored.state),
+        prev=written.prev,
+        digest=digest(stored.originator_id, stored.originator_version, stored.topic, stored.state)
+        if is_digested
+        else "",
     )
 
 
 def sealed(event: Any, subject: SubjectKey | None, *, stream_id: UUID, version: int) -> Any:
     """The event with every secret that is still plain sealed for this place in this stream."""
     changes = {}
-    for f in fields(event):
-        value = getattr(event, f.name)
-        if type(value) is Secret and value.plain is not None:
-            assert subject is not None, f"{f.name} is personal: the command must name whose key seals it"
-            changes[f.name] = seal(value, subject, stream_id=stream_id, version=version, name=f.name)
+    event_type: Any = type(event)
+    for name in _secret_names(event_type):
+        value = getattr(event, name)
+        if value is not None and value.plain is not None:
+            assert subject is not None, f"{name} is personal: the command must name whose key seals it"
+            changes[name] = seal(value, subject, stream_id=stream_id, version=version, name=name)
     return replace(event, **changes) if changes else event
+
+
+@cache
+def _secret_names(event_type: Any) -> tuple[str, ...]:
+    """Its fields that are a Secret, or may be one."""
+    hints = get_type_hints(event_type)
+    return tuple(name for name, hint in hints.items() if hint is Secret or Secret in get_args(hint))
 
 
 def evolve(stream_type: str, state: Any, event: Any) -> Any:

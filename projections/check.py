@@ -4,7 +4,7 @@ Query tables are compared at the position they were projected to, state rows at 
 version, every link of every chain and every digest is verified.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -15,16 +15,26 @@ import psycopg
 from psycopg import Connection
 from psycopg.rows import dict_row
 
+from ledger.card import Card
 from ledger.codec import to_json
+from ledger.commands.references import card_of_claim, number_claim, qr_claim
+from ledger.decision import Claim
 from ledger.recorder import APP_ROLE
 from ledger.seal import MasterKey
 from ledger.stream import Recorded, decode, evolve, first_prev
 from projections.fold import LOG_TABLES, STATE_TABLES, Fold, without_pauses
+from projections.loyalty_cards import LOYALTY_CARDS, OPEN
 from projections.read_model import LAST_POSITION, NAME, POSITION, read_batch
 from projections.table import LogTable, Row, StateTable, as_read
 
 DIFFERENCES_MAX = 1_000
+CARD_CLAIMS = ("card_number", "card_qr", "open_card")
 SECRET_COLUMNS = frozenset({"qr_code_data", "pin_hash", "digest"})
+
+# First in its transaction, before the snapshot: a rebuild that swapped tables after it would leave them empty to us.
+HOLD_TABLES = "LOCK TABLE {} IN ACCESS SHARE MODE".format(
+    ", ".join(table.name for table in (*STATE_TABLES, *LOG_TABLES))
+)
 
 Progress = Callable[[int, int], None]
 
@@ -50,6 +60,7 @@ class _Head:
 
     stream_type: str
     vendor_id: UUID
+    program_id: UUID | None
     version: int
     digest: str
     state: Any
@@ -75,6 +86,7 @@ def check(conninfo: str, master_key: MasterKey, progress: Progress | None = None
         connection.commit()
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         connection.read_only = True
+        connection.execute(HOLD_TABLES)
         return _Check(connection, master_key, progress or (lambda _position, _last: None)).run()
 
 
@@ -133,6 +145,7 @@ class _Check:
         self._heads[recorded.stream_id] = _Head(
             envelope.stream_type,
             envelope.vendor_id,
+            envelope.program_id,
             recorded.version,
             recorded.digest,
             evolve(envelope.stream_type, state, recorded.event),
@@ -155,13 +168,32 @@ class _Check:
         self._compare_claims()
 
     def _compare_claims(self) -> None:
-        """A card's number must lead to that card, or a stranger's stamps would be this one's."""
-        rows = self._read("SELECT value, stream_id FROM claims WHERE kind = 'card_number'")
-        claimed = {bytes(row["value"]).decode(): row["stream_id"] for row in rows}
-        for stream_id, head in self._heads.items():
-            if head.stream_type == "card" and claimed.get(head.state.number) != stream_id:
-                number: str = head.state.number
-                self._differ("claims", f"card_number/{number}", "stream_id", stream_id, claimed.get(number))
+        """A card's number and QR code must lead to that card, or a stranger's stamps would be this one's.
+
+        An open card holds the place of its customer in the program, and no other card does. QR codes that the fold did
+        not open are left out: those of forgotten people, and of cards the tables do not know yet.
+        """
+        expected = {claim: id_ for id_, head in self._heads.items() for claim in self._claims(id_, head)}
+        rows = self._read("SELECT kind, scope, value, stream_id FROM claims WHERE kind = ANY(%s)", list(CARD_CLAIMS))
+        for row in rows:
+            claim = Claim(row["kind"], row["scope"], bytes(row["value"]))
+            should_be = expected.pop(claim, None)
+            if should_be != row["stream_id"] and (should_be is not None or claim.kind != "card_qr"):
+                self._differ("claims", _shown(claim), "stream_id", should_be, row["stream_id"])
+        for claim, stream_id in expected.items():
+            self._differ("claims", _shown(claim), "stream_id", stream_id, None)
+
+    def _claims(self, stream_id: UUID, head: _Head) -> Iterator[Claim]:
+        if head.stream_type != "card":
+            return
+        card: Card = head.state
+        yield number_claim(card.number)
+        if card.status in OPEN and head.program_id is not None:
+            yield card_of_claim(head.program_id, card.customer_id)
+        kept = self._fold.kept[LOYALTY_CARDS.name].get(stream_id)
+        token = None if kept is None else kept.opened(card.qr_token)
+        if token is not None:
+            yield qr_claim(token)
 
     # ------------------------------------------------------------------ query tables
 
@@ -217,6 +249,14 @@ class _Check:
     def _number(self, sql: str, *parameters: Any) -> int:
         row = self._connection.execute(sql, parameters).fetchone()
         return 0 if row is None else int(row[0])
+
+
+def _shown(claim: Claim) -> str:
+    if claim.kind == "card_number":
+        return f"{claim.kind}/{claim.value.decode(errors='replace')}"
+    if claim.kind == "open_card":
+        return f"{claim.kind}/{claim.scope}/{UUID(bytes=claim.value)}"
+    return f"{claim.kind}/{claim.value.hex()}"
 
 
 def _loaded(text: str) -> Any:

@@ -19,7 +19,7 @@ from projections.loyalty_programs import LOYALTY_PROGRAMS
 from projections.loyalty_transactions import LOYALTY_TRANSACTIONS
 from projections.refusals import REFUSALS
 from projections.staff_pins import STAFF_PINS, used_pin
-from projections.table import Kept, LogTable, Row, StateTable
+from projections.table import Kept, LogTable, Row, StateTable, copy_rows
 from projections.vendors import API_KEYS, VENDORS
 
 STATE_TABLES: tuple[StateTable, ...] = (VENDORS, API_KEYS, LOYALTY_PROGRAMS, LOYALTY_CARDS, STAFF_PINS)
@@ -145,21 +145,20 @@ class Fold:
             for id_ in list(islice(kept, max(len(kept) - rows_max, 0))):
                 del kept[id_]
 
-    def changed_rows(self, table: StateTable) -> list[Row]:
-        kept = self.kept[table.name]
-        return [table.row(kept[id_]) for id_ in self.changed[table.name]]
-
     def take_added(self, table: LogTable) -> list[Row]:
         added, self.added[table.name] = self.added[table.name], []
         return added
 
-    def write(self, connection: Connection[Any], tables: Sequence[str] | None = None) -> None:
-        """Write what changed since the last time, a statement for each table."""
+    def replace(self, connection: Connection[Any], tables: Sequence[str] | None = None) -> None:
+        """Write the rows of things that changed since the last time."""
         for table in STATE_TABLES:
             if self.changed[table.name] and (tables is None or table.name in tables):
-                table.write(connection, self.changed_rows(table))
+                table.write(connection, map(self.kept[table.name].__getitem__, self.changed[table.name]))
             self.changed[table.name].clear()
+
+    def add(self, connection: Connection[Any], tables: Sequence[str] | None = None) -> None:
+        """Write the rows that logs gained since the last time. COPY takes part in no pipeline."""
         for log in LOG_TABLES:
             rows = self.take_added(log)
-            if rows and (tables is None or log.name in tables):
-                log.write(connection, rows)
+            if tables is None or log.name in tables:
+                copy_rows(connection, log.name, rows)

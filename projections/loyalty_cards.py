@@ -12,7 +12,7 @@ from ledger.personal import Secret
 from ledger.rewards import standing
 from ledger.stream import Recorded
 from projections.loyalty_programs import program_of
-from projections.table import Kept, Queries, Row, StateTable, dicts, json_list, json_of
+from projections.table import Kept, Queries, Row, StateTable, dicts, json_of
 
 OPEN = ("active", "suspended")
 COLUMNS = (
@@ -26,6 +26,7 @@ COLUMNS = (
 def row(kept: Kept) -> Row:
     card: Card = kept.state
     sealed = {"name": card.name, "email": card.email, "phone": card.phone}
+    state = json_of(card)
     return {
         "id": kept.id,
         "customer_id": card.customer_id,
@@ -41,7 +42,7 @@ def row(kept: Kept) -> Row:
         "total_points_earned": card.total_points_earned,
         "points_redeemed": card.points_redeemed,
         "cycle_version": card.cycle_version,
-        "recent_stamps": json_list(card.recent_stamps),
+        "recent_stamps": state["recent_stamps"],
         "google_object_id": None,
         "google_object_jwt": None,
         "apple_serial_number": None,
@@ -57,7 +58,7 @@ def row(kept: Kept) -> Row:
         "position": kept.position,
         "created_at": card.enrolled_at,
         "updated_at": card.last_at,
-        "state": json_of(card),
+        "state": state,
     }
 
 
@@ -69,8 +70,8 @@ def _subject(kept: Kept) -> UUID:
     return derived("subject", kept.vendor_id, kept.state.customer_id)
 
 
-def _is_open(row: Row) -> bool:
-    return row["status"] in OPEN
+def _is_open(kept: Kept) -> bool:
+    return kept.state.status in OPEN
 
 
 LOYALTY_CARDS = StateTable(

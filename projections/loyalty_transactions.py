@@ -23,6 +23,7 @@ from ledger.card import (
     StampsAdded,
     UnitsAdjusted,
     UnitsForfeited,
+    entry_type,
 )
 from ledger.ids import derived
 from ledger.stream import Recorded
@@ -60,7 +61,7 @@ def row(recorded: Recorded, kept: Kept | None) -> Row:
     """The row of one event, with the card as it is after it."""
     assert kept is not None
     event, envelope, card = recorded.event, recorded.envelope, kept.state
-    type_, stamps, points, facts = _told_by(event)
+    stamps, points, facts = _told_by(event)
     return {
         "id": getattr(event, "entry_id", None) or derived("transaction", recorded.stream_id, recorded.version),
         "card_id": recorded.stream_id,
@@ -75,7 +76,7 @@ def row(recorded: Recorded, kept: Kept | None) -> Row:
         "channel": envelope.channel,
         "request_id": envelope.request_id,
         "causation_id": envelope.causation_id,
-        "transaction_type": type_,
+        "transaction_type": entry_type(event),
         "event_name": recorded.name,
         "stamps_delta": stamps,
         "points_delta": points,
@@ -92,26 +93,25 @@ def row(recorded: Recorded, kept: Kept | None) -> Row:
     }
 
 
-def _told_by(event: Any) -> tuple[str, int, int, Row]:
-    """Type, change of stamps, change of points, and the columns only this kind of event fills."""
+def _told_by(event: Any) -> tuple[int, int, Row]:
+    """Change of stamps, change of points, and the columns only this kind of event fills."""
     match event:
         case StampsAdded():
-            return "stamp_earned", event.stamps, 0, {"local_date": event.local_date} | _references(event)
+            return event.stamps, 0, {"local_date": event.local_date} | _references(event)
         case PointsEarned():
             amounts = {
                 "purchase_amount_minor": event.purchase_amount_minor,
                 "net_amount_minor": event.purchase_amount_minor - event.paid_with_reward_minor,
                 "currency": event.currency,
             }
-            return "points_earned", 0, event.points, amounts | _references(event)
+            return 0, event.points, amounts | _references(event)
         case RewardRedeemed():
             reward = {
                 "reward_id": event.reward_id,
                 "reward_description": event.reward_description,
                 "reward_value_minor": event.reward_value_minor,
             }
-            type_ = "stamp_redeemed" if event.reward_id is None else "points_redeemed"
-            return type_, -event.stamps_spent, -event.points_spent, reward | _references(event)
+            return -event.stamps_spent, -event.points_spent, reward | _references(event)
         case EarnReversed():
             undone = {
                 "reverses_id": event.reverses_id,
@@ -119,27 +119,25 @@ def _told_by(event: Any) -> tuple[str, int, int, Row]:
                 "shortfall": event.shortfall,
                 "refund_amount_minor": event.amount_minor,
             }
-            type_ = "stamp_reversed" if event.is_stamps else "points_reversed"
-            return type_, -event.stamps_taken, -event.points_taken, undone
+            return -event.stamps_taken, -event.points_taken, undone
         case RedemptionReversed():
             undone = {"reverses_id": event.reverses_id, "reason": event.reason}
-            return "redemption_reversed", event.stamps_returned, event.points_returned, undone
+            return event.stamps_returned, event.points_returned, undone
         case UnitsAdjusted():
-            type_ = "stamp_adjusted" if event.stamps else "points_adjusted"
-            return type_, event.stamps, event.points, {"reason": event.reason}
+            return event.stamps, event.points, {"reason": event.reason}
         case UnitsForfeited():
-            return "units_forfeited", -event.stamps, -event.points, {}
+            return -event.stamps, -event.points, {}
         case CardEnrolled():
-            return "card_enrolled", event.stamps, event.points, {"related_card_id": event.replaces}
+            return event.stamps, event.points, {"related_card_id": event.replaces}
         case CardSuspended() | CardReinstated() | CardClosed():
-            return "card_status_changed", 0, 0, {"reason": event.reason}
+            return 0, 0, {"reason": event.reason}
         case CardReplaced():
             moved = {"reason": event.reason, "related_card_id": event.replaced_by}
-            return "card_status_changed", -event.stamps_moved, -event.points_moved, moved
+            return -event.stamps_moved, -event.points_moved, moved
         case CustomerDetailsChanged() | QrTokenRotated():
-            return "card_details_changed", 0, 0, {}
+            return 0, 0, {}
         case _:
-            raise AssertionError(f"no transaction type for {type(event).__name__}")
+            raise AssertionError(f"no deltas for {type(event).__name__}")
 
 
 def _references(event: StampsAdded | PointsEarned | RewardRedeemed) -> Row:

@@ -23,7 +23,7 @@ from psycopg import Connection
 from ledger.recorder import APP_ROLE
 from ledger.seal import MasterKey
 from ledger.stream import decode
-from projections.fold import Fold
+from projections.fold import Fold, without_pauses
 from projections.table import Queries, Row, dicts
 
 NAME = "query_tables"
@@ -123,7 +123,7 @@ class Projector:
             PoisonEvent: What cannot be applied; everything before it was.
             psycopg.OperationalError: The database is away. Safe to ask again.
         """
-        with self._connected() as connection:
+        with self._connected() as connection, without_pauses():
             target = _number(connection, LAST_POSITION)
             while True:
                 lease = self._take_lease(connection)
@@ -199,7 +199,7 @@ class Projector:
         self._apply(connection, lease, batch[half:])
 
     def _write(self, connection: Connection[Any], lease: _Lease, batch: Sequence[Notification]) -> None:
-        events = [decode(notification) for notification in batch]
+        events = [decode(notification, is_digested=False) for notification in batch]
         after = batch[-1].id
         fold = lease.fold
         with connection.transaction():
@@ -210,8 +210,10 @@ class Projector:
             for recorded in events:
                 fold.apply(recorded)
             fold.open(connection)
-            fold.write(connection)
-            connection.execute(NOTIFY, (str(after),))
+            with connection.pipeline():
+                fold.replace(connection)
+                connection.execute(NOTIFY, (str(after),))
+            fold.add(connection)
         lease.position = self.position = after
         lease.renewed_at = time.monotonic()
 

@@ -6,21 +6,18 @@ ones, catches up, and takes their place in one transaction: a reader sees the ol
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import orjson
 import psycopg
 import structlog
 from psycopg import Connection, sql
-from psycopg.adapt import Dumper
 
 from ledger.seal import MasterKey
 from ledger.stream import decode
 from projections.fold import LOG_TABLES, STATE_TABLES, Fold, without_pauses
 from projections.read_model import BATCH_EVENTS_MAX, LAST_POSITION, NAME, NOTIFY, POSITION, PoisonEvent, read_batch
-from projections.table import Row
+from projections.table import copy_rows
 
 SCHEMA = "loyalty_rebuild"
 LOCK = 76_022
@@ -114,13 +111,6 @@ def _alone(connection: Connection[Any]) -> Iterator[None]:
             connection.execute(drop)
 
 
-class _JsonDumper(Dumper):
-    """JSON as fast as it goes, and of dataclasses too."""
-
-    def dump(self, obj: Any) -> bytes:
-        return orjson.dumps(obj)
-
-
 class _Rebuild:
     """`run` reads from top to bottom. `position` is how far the new tables are."""
 
@@ -180,25 +170,23 @@ class _Rebuild:
         """The history so far: log rows as they come, state rows at the end."""
         target = self._target()
         while self._fold_batch(target):
-            for log_table in LOG_TABLES:
-                rows = self._fold.take_added(log_table)
-                if log_table.name in self._names:
-                    self._copy(log_table.name, rows)
+            self._fold.add(self._connection, self._names)
             for changed in self._fold.changed.values():
                 changed.clear()
         for table in STATE_TABLES:
             if table.name in self._names:
-                self._copy(table.name, map(table.row, self._fold.kept[table.name].values()))
+                copy_rows(self._connection, table.name, map(table.row, self._fold.kept[table.name].values()))
 
     def _catch_up(self, target: int) -> None:
         while self._fold_batch(target):
-            self._fold.write(self._connection, self._names)
+            self._fold.replace(self._connection, self._names)
+            self._fold.add(self._connection, self._names)
 
     def _fold_batch(self, target: int) -> bool:
         batch = read_batch(self._connection, self._position, until=target) if self._position < target else []
         for notification in batch:
             try:
-                self._fold.apply(decode(notification))
+                self._fold.apply(decode(notification, is_digested=False))
             except Exception as error:
                 raise PoisonEvent(
                     f"position {notification.id}: {notification.topic}: {type(error).__name__}"
@@ -209,19 +197,6 @@ class _Rebuild:
         self._position = batch[-1].id
         self._progress(self._position, target)
         return True
-
-    def _copy(self, name: str, rows: Iterable[Row]) -> None:
-        rows = iter(rows)
-        first = next(rows, None)
-        if first is None:
-            return
-        columns = ", ".join(first)
-        with self._connection.cursor() as cursor:
-            for plain in (dict, list):  # For this cursor alone: elsewhere a list is an array.
-                cursor.adapters.register_dumper(plain, _JsonDumper)
-            with cursor.copy(f"COPY {SCHEMA}.{name} ({columns}) FROM STDIN") as copy:
-                for row in chain((first,), rows):
-                    copy.write_row(tuple(row.values()))
 
     # ------------------------------------------------------------------ swap
 

@@ -1,21 +1,26 @@
 """What query tables have in common: how a row is kept while events are folded into it, and how rows are written.
 
-A table's own file says what its columns are, as one function from a folded state to a row. Rows travel as JSON, one
-statement for a table and batch.
+A table's own file says what its columns are, as one function from a folded state to a row. Rows that are only added
+travel by COPY in binary, rows that replace others as JSON.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
+from itertools import chain
 from typing import Any, Protocol, TypeAlias
 from uuid import UUID
 
 import orjson
 from psycopg import Connection
+from psycopg.types.json import set_json_dumps
 
-from ledger.codec import from_plain, to_plain
+from ledger.codec import from_json, to_plain
 from ledger.personal import Secret
 from ledger.stream import Recorded
+
+ROWS_AT_ONCE_MAX = 250
 
 Row: TypeAlias = dict[str, Any]
 
@@ -56,7 +61,7 @@ class StateTable:
         secrets: Columns that show a secret of the state in clear, and the field it is sealed in.
         subject: Whose key opens them.
         id_of: Which row an event is folded into; None where the table does not care.
-        is_last: Rows for which this is true are written after the others, for the sake of unique indexes.
+        is_last: Rows of which this is true are written after the others, for the sake of unique indexes.
     """
 
     name: str
@@ -70,7 +75,7 @@ class StateTable:
     used_column: str = "NULL::timestamptz"
     secrets: tuple[tuple[str, str], ...] = ()
     subject: Callable[[Kept], UUID] | None = None
-    is_last: Callable[[Row], bool] | None = None
+    is_last: Callable[[Kept], bool] | None = None
 
     def load(self, connection: Connection[Any], ids: Iterable[UUID]) -> dict[UUID, Kept]:
         """Rows as they stand, by id; absent ones are not there."""
@@ -85,7 +90,7 @@ class StateTable:
 
     def _kept(self, row: tuple[Any, ...]) -> Kept:
         id_, vendor_id, program_id, version, position, text, used_at, *secrets = row
-        state = from_plain(self.state, orjson.loads(text))
+        state = from_json(self.state, text)
         clear = {getattr(state, name).sealed: value for (_, name), value in zip(self.secrets, secrets, strict=True)}
         return Kept(id_, vendor_id, program_id, version, position, state, clear, used_at)
 
@@ -94,16 +99,15 @@ class StateTable:
         secrets = [getattr(kept.state, name) for _, name in self.secrets]
         return [secret for secret in secrets if secret.sealed not in kept.clear]
 
-    def write(self, connection: Connection[Any], rows: list[Row]) -> None:
-        """Insert or replace, unless the row is newer already."""
-        if self.is_last is not None:
-            rows.sort(key=self.is_last)
-        changes = ", ".join(f"{column} = excluded.{column}" for column in rows[0] if column != self.key)
-        connection.execute(
-            f"INSERT INTO {self.name} SELECT * FROM json_populate_recordset(NULL::{self.name}, %s)"
-            f" ON CONFLICT ({self.key}) DO UPDATE SET {changes} WHERE {self.name}.version <= excluded.version",
-            (orjson.dumps(rows).decode(),),
-        )
+    def write(self, connection: Connection[Any], changed: Iterable[Kept]) -> None:
+        """Insert or replace rows, unless they are newer already.
+
+        Some at a time: in a pipeline PostgreSQL writes some while the next ones are made.
+        """
+        ordered = sorted(changed, key=self.is_last) if self.is_last is not None else list(changed)
+        for first in range(0, len(ordered), ROWS_AT_ONCE_MAX):
+            rows = [self.row(kept) for kept in ordered[first : first + ROWS_AT_ONCE_MAX]]
+            connection.execute(_upsert(self.name, self.key, tuple(rows[0])), (orjson.dumps(rows).decode(),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +118,30 @@ class LogTable:
     stream_type: str
     row: Callable[[Recorded, Kept | None], Row]
 
-    def write(self, connection: Connection[Any], rows: list[Row]) -> None:
-        connection.execute(
-            f"INSERT INTO {self.name} SELECT * FROM json_populate_recordset(NULL::{self.name}, %s)",
-            (orjson.dumps(rows).decode(),),
-        )
+
+@cache
+def _upsert(table: str, key: str, columns: tuple[str, ...]) -> str:
+    changes = ", ".join(f"{column} = excluded.{column}" for column in columns if column != key)
+    return (
+        f"INSERT INTO {table} SELECT * FROM json_populate_recordset(NULL::{table}, %s)"
+        f" ON CONFLICT ({key}) DO UPDATE SET {changes} WHERE {table}.version <= excluded.version"
+    )
+
+
+def copy_rows(connection: Connection[Any], table: str, rows: Iterable[Row]) -> None:
+    """Add rows: twice as fast as INSERT. All of them name the same columns in the same order."""
+    rows = iter(rows)
+    first = next(rows, None)
+    if first is None:
+        return
+    columns = ", ".join(first)
+    with connection.cursor() as cursor:
+        set_json_dumps(orjson.dumps, cursor)
+        described = cursor.execute(f"SELECT {columns} FROM {table} LIMIT 0").description or ()
+        with cursor.copy(f"COPY {table} ({columns}) FROM STDIN (FORMAT binary)") as copy:
+            copy.set_types([column.type_code for column in described])
+            for row in chain((first,), rows):
+                copy.write_row(tuple(row.values()))
 
 
 def json_of(state: Any) -> Row:

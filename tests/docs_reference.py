@@ -233,6 +233,7 @@ TABLES: dict[str, str] = {
     "vendors": "Merchants.",
     "api_keys": "The vendors' API keys, by digest.",
     "refusals": "What was refused at a till: which rule, which facts, when.",
+    "imports": "Files that were imported, and how far each has come.",
     "projections": "Who follows the stream, how far, and under which lease.",
 }
 TABLES_INTRO = """
@@ -246,6 +247,7 @@ A `…_minor` column is an amount in the currency's smallest unit; every `timest
 MIGRATIONS = (
     ("Store", "migrations.versions.0001_event_store"),
     ("Query tables", "migrations.versions.0002_query_tables"),
+    ("Imports", "migrations.versions.0003_imports"),
 )
 CREATE_TABLE = re.compile(r"CREATE (?:UNLOGGED )?TABLE (\w+) \(\n(.*?)\n\)", re.DOTALL)
 INDEX = re.compile(r"CREATE (UNIQUE )?INDEX (\w+)\s+ON (\w+) (.*?);", re.DOTALL)

@@ -170,6 +170,8 @@ REPLACEMENT_ENROLLED = replace(
     points_redeemed=50,
     reversed={str(ENTRY_ID): card.Reversed(units=3, amount_minor=30)},
     recent_stamps=(RECENT,),
+    last_points_at=MONDAY,
+    last_redemption_at=MONDAY,
 )
 STAMPED = card.StampsAdded(
     at=MONDAY,

@@ -309,7 +309,7 @@ class Service(Served):
         projector = Projector(self.database_url, MASTER_KEY)
         self._stop.clear()
         self._threads = [
-            threading.Thread(target=lambda: asyncio.run(server.serve()), name="service"),
+            threading.Thread(target=server.run, name="service"),
             threading.Thread(target=projector.run, args=(self._stop,), name="projector"),
         ]
         for thread in self._threads:

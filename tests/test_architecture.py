@@ -33,21 +33,23 @@ LEDGER_LAYERS = (
     {"decision"},
     {"stream"},
     {"codec", "seal", "ids"},
-    {"rewards", "reversal"},
+    {"rewards", "reversal", "history"},
     {"earning"},
     {"attempts", "card", "program", "staff_pin", "vendor"},
-    {"errors", "personal"},
+    {"errors", "personal", "values"},
 )
 RULES = {
     "attempts",
     "card",
     "earning",
     "errors",
+    "history",
     "personal",
     "program",
     "reversal",
     "rewards",
     "staff_pin",
+    "values",
     "vendor",
 }
 # Where the outside world would come into a rule: the time of day, chance, the machine, other threads.

@@ -1,6 +1,11 @@
-"""What is written about the service: the reference is what the code says, links lead somewhere, JSON is JSON."""
+"""What is written about the service: the reference is what the code says, links lead somewhere, JSON is JSON.
+
+The commands of the README and the guides are run in `journeys/test_written_calls.py`.
+"""
 
 import re
+import shutil
+import subprocess
 from functools import cache
 from pathlib import Path
 from urllib.parse import unquote
@@ -22,6 +27,7 @@ REFERENCE = re.compile(r"^\[[^\]]+\]: <?(\S+?)>?(?:\s|$)", re.MULTILINE)
 HEADING = re.compile(r"^#+ +(.*?) *$", re.MULTILINE)
 ANCHOR = re.compile(r"(?:id|name)=\"([^\"]+)\"")
 JSON = re.compile(r"^ *```json\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
+SHELL = re.compile(r"^ *```(?:bash|sh)\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
 
 
 @cache
@@ -98,3 +104,11 @@ def test_json_is_json(path: Path) -> None:
                 orjson.loads(block)
             except orjson.JSONDecodeError as error:
                 pytest.fail(f"{error} in {block}")
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+@pytest.mark.parametrize("path", WRITTEN, ids=shown)
+def test_what_one_is_told_to_type_can_be_read_by_the_shell(path: Path) -> None:
+    for block in SHELL.findall(text_of(path)):
+        read = subprocess.run(["bash", "-n"], input=block, capture_output=True, text=True, timeout=10, check=False)
+        assert (read.returncode, read.stderr) == (0, ""), block

@@ -12,6 +12,7 @@ from ledger.card import (
     RewardRedeemed,
     StampsAdded,
     UnitsAdjusted,
+    entry_type,
 )
 from ledger.decision import Stream
 from ledger.program import Program
@@ -27,6 +28,7 @@ def entry(recorded: Recorded, card: Card, program: Program) -> dict[str, Any]:
     now_stands = standing(card, program, at)
     return {
         "entry_id": event.entry_id,
+        "type": entry_type(event),
         **_effect(event),
         "card_id": recorded.stream_id,
         "stamp_count": now_stands.stamp_count,
@@ -46,18 +48,16 @@ def entry(recorded: Recorded, card: Card, program: Program) -> dict[str, Any]:
 def _effect(event: Any) -> dict[str, Any]:
     match event:
         case StampsAdded():
-            return {"type": "stamp_earned", "stamps_delta": event.stamps, "points_delta": 0}
+            return {"stamps_delta": event.stamps, "points_delta": 0}
         case PointsEarned():
             is_too_small = event.purchase_amount_minor < event.minimum_minor
             return {
-                "type": "points_earned",
                 "stamps_delta": 0,
                 "points_delta": event.points,
                 "nothing_earned_because": "below_minimum_purchase" if is_too_small else None,
             }
         case RewardRedeemed():
             return {
-                "type": "stamp_redeemed" if event.stamps_spent else "points_redeemed",
                 "stamps_delta": -event.stamps_spent,
                 "points_delta": -event.points_spent,
                 "reward_id": event.reward_id,
@@ -66,7 +66,6 @@ def _effect(event: Any) -> dict[str, Any]:
             }
         case EarnReversed():
             return {
-                "type": "stamp_reversed" if event.is_stamps else "points_reversed",
                 "stamps_delta": -event.stamps_taken,
                 "points_delta": -event.points_taken,
                 "reverses_id": event.reverses_id,
@@ -74,17 +73,12 @@ def _effect(event: Any) -> dict[str, Any]:
             }
         case RedemptionReversed():
             return {
-                "type": "redemption_reversed",
                 "stamps_delta": event.stamps_returned,
                 "points_delta": event.points_returned,
                 "reverses_id": event.reverses_id,
             }
         case UnitsAdjusted():
-            return {
-                "type": "stamp_adjusted" if event.stamps else "points_adjusted",
-                "stamps_delta": event.stamps,
-                "points_delta": event.points,
-            }
+            return {"stamps_delta": event.stamps, "points_delta": event.points}
         case _:
             raise AssertionError(f"{type(event).__name__} is no entry")
 

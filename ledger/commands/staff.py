@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
+from weakref import WeakValueDictionary
 
 import bcrypt
 import orjson
@@ -58,10 +59,10 @@ RETURNING 1
 """
 END_TURN = "DELETE FROM pin_turns WHERE turn_id = %s AND holder = %s"
 COUNT_FAILURE = """
-INSERT INTO rate_counts AS r (subject, window_start, count) VALUES (%s, date_trunc('hour', now()), 1)
+INSERT INTO rate_counts AS r (subject, window_start, count) VALUES (%s, %s, 1)
 ON CONFLICT (subject, window_start) DO UPDATE SET count = r.count + 1
 """
-FAILURES = "SELECT count FROM rate_counts WHERE subject = %s AND window_start = date_trunc('hour', now())"
+FAILURES = "SELECT count FROM rate_counts WHERE subject = %s AND window_start = %s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,8 @@ class StaffCommands:
         self._session_key = master_key.derive("staff sessions")
         self._checks = ThreadPoolExecutor(CHECKS_IN_PARALLEL, thread_name_prefix="pin-check")
         self._nobody = bcrypt.hashpw(self._peppered(secrets.token_hex()), bcrypt.gensalt(BCRYPT_COST)).decode()
-        self._queues: dict[UUID, asyncio.Lock] = {}
+        # Each lives as long as somebody holds it or waits for it, so nobody can start a second queue beside.
+        self._queues: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
 
     def close(self) -> None:
         self._checks.shutdown(wait=True, cancel_futures=True)
@@ -210,7 +212,7 @@ class StaffCommands:
             state = stream.state if stream is not None and stream.vendor_id == caller.vendor_id else None
             if stream is None or not isinstance(state, StaffPin) or not state.is_active:
                 await self._matches(pin, self._nobody)
-                await self._reader.rows(COUNT_FAILURE, (terminal,))
+                await self._reader.rows(COUNT_FAILURE, (terminal, _hour(self._clock())))
                 raise PinInvalid
             pins.must_not_be_locked(state, self._clock())
             subject = await self._subject(pin_id, caller.vendor_id)
@@ -221,7 +223,7 @@ class StaffCommands:
                     await self._change(pin_id, lambda s, now: pins.accept(s, now=now), caller, subject)
                 return ProvenStaff(pin_id, state.credential, is_session=False)
             await self._change(pin_id, lambda s, now: pins.reject(s, now=now), caller, subject)
-            await self._reader.rows(COUNT_FAILURE, (terminal,))
+            await self._reader.rows(COUNT_FAILURE, (terminal, _hour(self._clock())))
         raise PinInvalid
 
     async def open_session(
@@ -295,9 +297,9 @@ class StaffCommands:
     # ------------------------------------------------------------------ pieces
 
     async def _must_not_guess(self, terminal: str) -> None:
-        rows = await self._reader.rows(FAILURES, (terminal,))
+        now = self._clock()
+        rows = await self._reader.rows(FAILURES, (terminal, _hour(now)))
         if rows and rows[0][0] >= TERMINAL_FAILURES_PER_HOUR:
-            now = self._clock()
             raise RateLimited(retry_after_seconds=3600 - now.minute * 60 - now.second)
 
     @asynccontextmanager
@@ -318,8 +320,6 @@ class StaffCommands:
                 await self._reader.rows(END_TURN, (turn_id, holder))
         finally:
             queue.release()
-            if not queue.locked():
-                self._queues.pop(turn_id, None)
 
     async def _take_turn(self, turn_id: UUID, holder: UUID) -> None:
         deadline = asyncio.get_running_loop().time() + TURN_WAIT_SECONDS
@@ -377,6 +377,11 @@ class StaffCommands:
     async def _matches(self, pin: str, hashed: str) -> bool:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._checks, bcrypt.checkpw, self._peppered(pin), hashed.encode())
+
+
+def _hour(now: datetime) -> datetime:
+    """The hour by the ledger's own clock, so that what is counted and what `retry_after_seconds` says are one."""
+    return now.replace(minute=0, second=0, microsecond=0)
 
 
 def _pin_of(view: View, pin_id: UUID, vendor_id: UUID) -> Stream:

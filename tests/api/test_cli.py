@@ -145,4 +145,5 @@ def test_the_demo_is_made_once(url: str) -> None:
     made, again = ask("demo", url=url), ask("demo", url=url)
     assert (made.returncode, again.returncode) == (0, 0), made.stderr + again.stderr
     assert "API key: llk_" in made.stdout and "already" in again.stdout
+    assert "Making demo data" in made.stdout and again.stdout.strip().startswith("The demo is there already")
     assert ask("check", url=url).returncode == 0

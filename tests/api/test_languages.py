@@ -13,6 +13,7 @@ from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po
 
 from api.languages import FILES, LANGUAGES, Language, negotiate, translate, translate_count
+from api.problem_pages import AGAIN, CHANGE, HEADINGS, LATER, LOOK
 from api.problems import PROBLEMS
 from api.validation import MESSAGES, NOT_VALID
 from ledger.errors import Refused
@@ -57,7 +58,7 @@ def reasons() -> Iterator[str]:
 def needed() -> set[str]:
     sentences = {problem.title for problem in PROBLEMS.values()} | {*MESSAGES.values(), NOT_VALID}
     sentences |= {kind.sentence for kind in PROBLEMS if issubclass(kind, Refused)}
-    return sentences | set(reasons())
+    return sentences | set(reasons()) | {*HEADINGS, LATER, AGAIN, LOOK, CHANGE}
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -1,7 +1,7 @@
 """How refusals read on the wire."""
 
 from datetime import UTC, datetime, timedelta
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from starlette.exceptions import HTTPException
@@ -9,7 +9,9 @@ from starlette.exceptions import HTTPException
 from api import errors as edge
 from api.problems import MEDIA_TYPE, PROBLEMS
 from ledger import errors
+from ledger.decision import Once
 from ledger.errors import Refused
+from ledger.remembered import kept_refusal, recalled
 from tests.api.edge import client, refused
 
 LATER = datetime(2099, 3, 29, 10, 15, tzinfo=UTC)
@@ -106,8 +108,9 @@ def test_who_must_wait_is_told_how_long(kind: type[errors.Busy]) -> None:
 
 def test_a_refusal_remembered_under_a_key_reads_as_it_did_the_first_time() -> None:
     first = errors.PinLocked(retry_at=LATER)
-    again = errors.PinLocked(retry_at=LATER.isoformat())  # type: ignore[arg-type]
-    again.is_replay = True
+    once = Once(uuid4(), b"")
+    again = recalled(kept_refusal(first), None, once, None)
+    assert isinstance(again, errors.Refused)
     replayed, original = refused(again), refused(first)
     assert replayed.headers["idempotent-replayed"] == "true"
     assert "idempotent-replayed" not in original.headers

@@ -293,6 +293,16 @@ def test_a_code_that_is_taken_does_not_take_the_place_of_the_problems_code(servi
     assert vendor["code"] in problem(service.admin.post("/vendors", same), 409, "code_taken")["detail"]
 
 
+@pytest.mark.usefixtures("nothing_recorded")
+def test_more_stamps_at_once_than_in_a_day_are_refused(shop: Shop) -> None:
+    body = {"loyalty_type": "stamps", "name": "A", "stamps_target": 5, "max_stamps_per_scan": 6}
+    told = problem(shop.till.post("/programs", body), 422, "validation_failed")
+    assert [error["field"] for error in told["errors"]] == ["max_stamps_per_scan"]
+    change = {"max_stamps_per_scan": 3, "max_daily_stamps": 2}
+    told = problem(shop.till.patch(f"/programs/{shop.program['id']}", change), 422, "validation_failed")
+    assert [error["field"] for error in told["errors"]] == ["max_stamps_per_scan"]
+
+
 # ------------------------------------------------------------------ places and money
 
 

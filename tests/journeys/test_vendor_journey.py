@@ -32,6 +32,8 @@ def test_from_a_vendors_first_day_to_its_books(own_service: Service) -> None:
     lost = till.read(card["id"])
     new = ok(till.post(f"/cards/{card['id']}/replace", {"reason": "Lost at the fair"}))
     assert (new["stamp_count"], new["points_balance"]) == (lost["stamp_count"], lost["points_balance"])
+    for fact in ("total_stamps_earned", "points_redeemed", "last_stamp_at", "last_points_at", "last_redemption_at"):
+        assert new[fact] == lost[fact] is not None, fact
     assert new["customer"]["name"] == "Léa Weber" and new["customer_id"] == card["customer_id"]
     problem(till.stamp(card["card_number"]), 410, "card_replaced")
     problem(service.public.get(f"/cards/{card['qr_code_data']}"), 410, "card_replaced")
@@ -71,6 +73,8 @@ def a_partial_refund(till: Till, card: dict[str, Any], purchase: dict[str, Any])
     part = ok(till.post(path, {"reason": "One cup was cold", "amount_minor": 1_000}))
     assert (part["points_delta"], part["points_balance"]) == (-10, 12)
     problem(till.post(path, {"reason": "Too much", "amount_minor": 4_000}), 409, "reversal_exceeds_entry")
+    undo = till.post(f"/entries/{part['entry_id']}/reversal", {"reason": "It was warm"})
+    assert problem(undo, 409, "not_reversible")["entry_type"] == "points_reversed"
     assert till.read(card["id"])["points_balance"] == 12
 
 

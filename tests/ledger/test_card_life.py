@@ -96,6 +96,7 @@ def test_everything_on_a_lost_card_moves_to_its_replacement() -> None:
     till.redeem(MONDAY, REWARD_ID)
     till.take_back(MONDAY, first, 100)
     before = till.card
+    assert (before.last_points_at, before.last_redemption_at) == (MONDAY, MONDAY)
     assert till.lose(MONDAY + HOUR) == CardReplaced(
         MONDAY + HOUR, "lost", NEW_CARD_ID, stamps_moved=2, points_moved=140
     )
@@ -113,6 +114,8 @@ def test_everything_on_a_lost_card_moves_to_its_replacement() -> None:
             "points_redeemed",
             "recent_stamps",
             "reversed",
+            "last_points_at",
+            "last_redemption_at",
             "name",
             "email",
             "phone",

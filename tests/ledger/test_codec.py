@@ -106,8 +106,9 @@ def test_an_empty_secret_cannot_be_written_either() -> None:
 
 
 def test_only_the_ciphertext_of_a_secret_is_written() -> None:
-    assert to_plain(replace(ENROLLED, name=Secret(plain="Lena", sealed="1.name.xyz")))["name"] == "1.name.xyz"
-    assert "Lena" not in to_json(replace(ENROLLED, name=Secret(plain="Lena", sealed="1.name.xyz")))
+    enrolled = replace(ENROLLED, name=Secret(plain="Lena", sealed="1.name.xyz"))
+    assert to_plain(enrolled)["name"] == {"sealed": "1.name.xyz"}
+    assert "Lena" not in to_json(enrolled)
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,6 +89,22 @@ def test_rules_that_do_not_fit_the_type_are_refused(changes: dict[str, Any], err
     given().when(programs.create, **NEW | changes).refused(error)
 
 
+def test_no_more_stamps_at_once_than_in_a_whole_day() -> None:
+    given().when(
+        programs.create, **NEW | {"rules": replace(HYBRID_RULES, max_stamps_per_scan=6, max_daily_stamps=5)}
+    ).refused(InvalidValue, field="max_stamps_per_scan", why="at most 5, the stamps of a whole day")
+    stamp_program(max_stamps_per_scan=5, max_daily_stamps=5)
+    with refused(InvalidValue, field="max_stamps_per_scan"):
+        rules_changed(stamp_program(max_stamps_per_scan=3), MONDAY, max_daily_stamps=2)
+
+
+def test_a_program_from_before_that_rule_can_still_change_its_looks() -> None:
+    odd = replace(HYBRID_RULES, max_stamps_per_scan=6, max_daily_stamps=5)
+    given(replace(PROGRAM_CREATED, rules=odd)).when(
+        programs.change, **NOTHING | {"rules": odd, "branding": BRANDING_CHANGED.branding}
+    ).then(BRANDING_CHANGED)
+
+
 def test_an_earn_rate_needs_both_its_numbers() -> None:
     given().when(programs.create, **NEW | {"rules": replace(HYBRID_RULES, rate_minor=None)}).refused(
         InvalidValue, field="earn_rate"

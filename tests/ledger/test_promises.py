@@ -34,7 +34,7 @@ class OneCard(RuleBasedStateMachine):
         self.till = Till(
             hybrid_program(
                 stamps_target=3,
-                max_stamps_per_scan=3,
+                max_stamps_per_scan=min(3, limit),
                 reversal_policy=policy,
                 cooldown_minutes=cooldown,
                 max_daily_stamps=limit,

@@ -186,7 +186,7 @@ def test_a_connection_lost_while_waiting_is_told_at_once(recorder: Recorder, dat
         while not (found := rows(database_url, waiting)):
             time.sleep(0.01)
         rows(database_url, "SELECT pg_terminate_backend(%s)", found[0][0])
-        writer.join(5)
+        writer.join(30)
         assert not writer.is_alive()
     assert [type(error) for error in told] == [OperationalError]
     assert recorder.max_notification_id() == 1

@@ -1,5 +1,6 @@
 """Undoing an entry: who may, for how long, and that nobody ever gets back more than there was."""
 
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -29,6 +30,7 @@ from tests.examples import (
     EARN_REVERSED,
     EARNED,
     ENROLLED,
+    FORFEITED,
     HOUR,
     MINUTE,
     MONDAY,
@@ -132,12 +134,24 @@ def test_a_purchase_that_earned_nothing_is_taken_back_once_too() -> None:
         till.take_back(MONDAY, earned)
 
 
-@pytest.mark.parametrize("entry", [ADJUSTED, EARN_REVERSED, REDEMPTION_REVERSED], ids=lambda e: type(e).__name__)
-def test_an_adjustment_or_a_reversal_cannot_be_reversed(entry: object) -> None:
+@pytest.mark.parametrize(
+    ("entry", "type_"),
+    [
+        (ADJUSTED, "stamp_adjusted"),
+        (replace(ADJUSTED, stamps=0, points=3), "points_adjusted"),
+        (EARN_REVERSED, "points_reversed"),
+        (replace(EARN_REVERSED, is_stamps=True), "stamp_reversed"),
+        (REDEMPTION_REVERSED, "redemption_reversed"),
+        (FORFEITED, "units_forfeited"),
+    ],
+)
+def test_an_adjustment_or_a_reversal_cannot_be_reversed_and_is_named_as_tills_know_it(
+    entry: object, type_: str
+) -> None:
     (
         given(ENROLLED, under=hybrid_program())
         .when(reverse, original=entry, asker=MANAGER, **ASKED)
-        .refused(NotReversible)
+        .refused(NotReversible, entry_type=type_)
     )
 
 

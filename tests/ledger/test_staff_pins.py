@@ -55,7 +55,19 @@ def test_what_everybody_tries_first_is_refused(easy: str) -> None:
         must_be_strong(easy)
 
 
-@pytest.mark.parametrize("good", ["2580", "1357", "1122", "4071", "90210", "13579246", "11112"])
+@pytest.mark.parametrize("easy", ["123123", "12341234", "121212", "407407", "40714071", "00000"])
+def test_a_group_of_digits_said_again_and_again_is_refused(easy: str) -> None:
+    with pytest.raises(PinTooWeak):
+        must_be_strong(easy)
+
+
+@pytest.mark.parametrize("easy", ["1122", "112233", "111222", "332211", "99001122", "11112"])
+def test_a_row_that_stammers_is_a_row(easy: str) -> None:
+    with pytest.raises(PinTooWeak):
+        must_be_strong(easy)
+
+
+@pytest.mark.parametrize("good", ["2580", "1357", "1221", "4071", "90210", "13579246", "12312", "407140", "112244"])
 def test_other_pins_are_taken(good: str) -> None:
     must_be_strong(good)
 
@@ -69,7 +81,7 @@ def test_few_pins_of_four_digits_are_refused() -> None:
         return True
 
     refused_ones = [text for n in range(10_000) if not is_taken(text := f"{n:04d}")]
-    assert len(refused_ones) == 120  # 100 pairs repeated, 10 rows up and 10 down; 0000 to 9999 are pairs too.
+    assert len(refused_ones) == 240  # 100 pairs repeated, 0000 to 9999 among them, and 70 rows up and 70 down.
 
 
 # ------------------------------------------------------------------ made and changed

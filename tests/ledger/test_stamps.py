@@ -278,6 +278,16 @@ def test_the_cooldown_falls_back_on_yesterdays_last_stamp() -> None:
     assert reversed_.last_stamp_at == yesterday
 
 
+def test_a_last_stamp_that_is_not_remembered_any_more_is_not_made_up() -> None:
+    till = Till(stamp_program())
+    till.stamp(MONDAY)
+    tuesday, wednesday = till.stamp(MONDAY + DAY), till.stamp(MONDAY + 2 * DAY)
+    assert till.take_back(MONDAY + 2 * DAY, wednesday).last_stamp_at == tuesday.at
+    assert till.take_back(MONDAY + 2 * DAY, tuesday).last_stamp_at is None
+    assert (till.card.stamps, till.card.recent_stamps) == (1, ())
+    till.stamp(MONDAY + 2 * DAY)
+
+
 def test_only_the_stamps_that_still_matter_are_remembered() -> None:
     till = Till(stamp_program())
     for day in range(30):

@@ -1,7 +1,7 @@
 """Streams with something in them: written as commands write them, without the commands."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -12,6 +12,7 @@ from psycopg import Connection
 from psycopg.rows import dict_row
 
 from ledger import attempts, card, program, staff_pin, vendor
+from ledger.commands.references import card_of_claim, number_claim, qr_claim
 from ledger.committer import APPEND
 from ledger.decision import Append, Claim, Claimed, Decision
 from ledger.ids import attempts_id, derived, new_card_number, new_qr_token
@@ -58,17 +59,25 @@ class Store:
         nothing: dict[str, list[Any]] = {"kinds": [], "scopes": [], "values": [], "keys": []}
         round_.take_in(cursor.execute(READ, {"streams": ids, **nothing}).fetchall())
         round_.absent(ids)
-        claims = [
-            Claimed(Claim("card_number", UUID(int=0), event.number.encode()), stream_id)
-            for _, stream_id, events in streams
-            for event in events
-            if isinstance(event, card.CardEnrolled)
-        ]
         appends = [self._append(*stream, **envelope) for stream in streams]
-        round_._apply(Decision(appends, lambda _recorded, _view: {}, claims))
+        happened = [(stream_id, event) for _, stream_id, events in streams for event in events]
+        claims = [Claimed(claim, id_) for id_, event in happened for claim in self._claimed(event)]
+        released = [
+            card_of_claim(self.program_id, self.customers[id_])
+            for id_, event in happened
+            if isinstance(event, card.CardReplaced | card.CardClosed)
+        ]
+        round_._apply(Decision(appends, lambda _recorded, _view: {}, claims, released))
         row = cursor.execute(APPEND, round_.parameters()).fetchone()
         assert row is not None
         return int(row[0][-1])
+
+    def _claimed(self, event: Any) -> Iterator[Claim]:
+        if isinstance(event, card.CardEnrolled):
+            assert event.qr_token.plain is not None
+            yield number_claim(event.number)
+            yield qr_claim(event.qr_token.plain)
+            yield card_of_claim(self.program_id, event.customer_id)
 
     def _append(self, stream_type: StreamType, stream_id: UUID, events: Sequence[Any], **envelope: Any) -> Append:
         parent, subject = None, None

@@ -1,13 +1,18 @@
 """Whatever was changed by hand is found, with table, row, column and both values."""
 
+import threading
 from collections.abc import Iterator
 from uuid import UUID, uuid4
 
 import pytest
+from eventsourcing.persistence import Notification
 
-from ledger.stream import first_prev
+from ledger.card import CardEvent
+from ledger.stream import Recorded, decode, first_prev
 from projections.check import Difference, check
 from projections.read_model import Projector
+from projections.rebuild import rebuild
+from tests.examples import CARD_CLOSED, CARD_REPLACED
 from tests.projections.stories import MASTER_KEY, Store, busy_days, enrolled, stamped
 
 CARD = UUID("0195a1b0-0000-7000-8000-0000000000cc")
@@ -39,6 +44,23 @@ def test_an_honest_database_adds_up(store: Store, database_url: str) -> None:
 def test_a_changed_balance_is_found(store: Store, database_url: str) -> None:
     by_force(store, "UPDATE loyalty_cards SET stamp_count = 9 WHERE id = %s", CARD)
     assert check(database_url, MASTER_KEY) == [Difference("loyalty_cards", str(CARD), "stamp_count", 2, 9)]
+
+
+def test_tables_made_anew_meanwhile_differ_in_nothing(
+    store: Store, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rebuilding = threading.Thread(target=rebuild, args=(database_url, MASTER_KEY))
+
+    def decode_after_a_while(notification: Notification) -> Recorded:
+        if rebuilding.ident is None:
+            rebuilding.start()
+            rebuilding.join(1.5)  # Not to its end: the new tables wait for whoever reads the old ones.
+        return decode(notification)
+
+    monkeypatch.setattr("projections.check.decode", decode_after_a_while)
+    assert check(database_url, MASTER_KEY) == []
+    rebuilding.join()
+    assert check(database_url, MASTER_KEY) == []
 
 
 @pytest.mark.parametrize(
@@ -111,8 +133,40 @@ def test_a_forged_last_event_is_told_by_the_state_row(store: Store, database_url
     assert {"streams", "loyalty_cards", "loyalty_transactions"} <= tables
 
 
-def test_a_number_that_leads_to_another_card_is_found(store: Store, database_url: str) -> None:
+@pytest.mark.parametrize("kind", ["card_number", "card_qr", "open_card"])
+def test_what_leads_to_another_card_is_found(store: Store, database_url: str, kind: str) -> None:
     other = uuid4()
-    by_force(store, "UPDATE claims SET stream_id = %s WHERE stream_id = %s AND kind = 'card_number'", other, CARD)
+    by_force(store, "UPDATE claims SET stream_id = %s WHERE stream_id = %s AND kind = %s", other, CARD, kind)
     (found,) = check(database_url, MASTER_KEY)
     assert (found.table, found.column, found.expected, found.found) == ("claims", "stream_id", CARD, other)
+    assert found.row.startswith(kind + "/")
+
+
+@pytest.mark.parametrize("kind", ["card_number", "card_qr", "open_card"])
+def test_what_leads_to_a_card_no_more_is_found(store: Store, database_url: str, kind: str) -> None:
+    by_force(store, "DELETE FROM claims WHERE stream_id = %s AND kind = %s", CARD, kind)
+    (found,) = check(database_url, MASTER_KEY)
+    assert (found.table, found.column, found.expected, found.found) == ("claims", "stream_id", CARD, None)
+
+
+@pytest.mark.parametrize("end", [CARD_CLOSED, CARD_REPLACED], ids=["closed", "replaced"])
+def test_a_card_that_ended_holds_no_place_for_its_customer(store: Store, database_url: str, end: CardEvent) -> None:
+    store.append(("card", CARD, [end]))
+    assert check(database_url, MASTER_KEY) == []
+    (row,) = store.rows("SELECT program_id, customer_id FROM loyalty_cards WHERE id = %s", CARD)
+    by_force(
+        store,
+        "INSERT INTO claims (kind, scope, value, stream_id) VALUES ('open_card', %s, %s, %s)",
+        row["program_id"],
+        row["customer_id"].bytes,
+        CARD,
+    )
+    (found,) = check(database_url, MASTER_KEY)
+    place = f"open_card/{row['program_id']}/{row['customer_id']}"
+    assert found == Difference("claims", place, "stream_id", None, CARD)
+
+
+def test_the_qr_code_of_a_forgotten_person_cannot_be_compared(store: Store, database_url: str) -> None:
+    by_force(store, "DELETE FROM subject_keys")
+    rebuild(database_url, MASTER_KEY)
+    assert [difference for difference in check(database_url, MASTER_KEY) if difference.table == "claims"] == []

@@ -1,0 +1,1 @@
+"""How fast the service is, beside the database itself and beside what one would write instead."""

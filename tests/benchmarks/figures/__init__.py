@@ -1,0 +1,1 @@
+"""The figures, in groups that can be measured alone."""
