@@ -4,11 +4,14 @@ Reading is the library's. Appending takes the store's own lock instead of lockin
 whatever the outcome, and notifies once a batch.
 """
 
+import threading
+import time
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import psycopg
-from eventsourcing.persistence import StoredEvent
+from eventsourcing.persistence import IntegrityError, StoredEvent
 from eventsourcing.postgres import ConnectionPool, PostgresApplicationRecorder, PostgresDatastore
 from psycopg import Connection
 from psycopg.rows import DictRow, dict_row
@@ -24,8 +27,40 @@ RETURNING notification_id
 NOTIFY = "SELECT pg_notify('stored_events', '')"
 
 
+GATHER_SECONDS = 0.0001
+
+
+class _Asked:
+    """One call's events, and what became of them. Whoever asked waits for its turn: an answer is there, or it leads."""
+
+    __slots__ = ("error", "events", "is_answered", "positions", "turn")
+
+    def __init__(self, events: Sequence[StoredEvent]) -> None:
+        self.events = events
+        self.positions: Sequence[int] = ()
+        self.error: Exception | None = None
+        self.is_answered = False
+        self.turn = threading.Lock()
+        self.turn.acquire()
+
+    def answer(self) -> Sequence[int]:
+        if self.error is not None:
+            raise self.error
+        return self.positions
+
+
 class Recorder(PostgresApplicationRecorder):
-    """The library's recorder with our way of appending. It creates no tables: migrations do."""
+    """The library's recorder with our way of appending. It creates no tables: migrations do.
+
+    Threads that append at one moment share a transaction and its flush: one of them leads, the others wait for it.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._mutex = threading.Lock()
+        self._asked: list[_Asked] = []
+        self._is_led = False
+        self._had_company = False
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **_: Any) -> Sequence[int]:
         """Append events of any streams in one transaction.
@@ -40,6 +75,54 @@ class Recorder(PostgresApplicationRecorder):
         """
         if not stored_events:
             return []
+        mine = _Asked(stored_events)
+        with self._mutex:
+            self._asked.append(mine)
+            is_leader, self._is_led = not self._is_led, True
+        if not is_leader:
+            mine.turn.acquire()
+            if mine.is_answered:
+                return mine.answer()
+        self._lead(mine)
+        return mine.answer()
+
+    def _lead(self, mine: _Asked) -> None:
+        """Append for all who wait, and hand over to the first of those who came meanwhile."""
+        if self._had_company:
+            time.sleep(GATHER_SECONDS)
+        with self._mutex:
+            together, self._asked = self._asked, []
+            self._had_company = len(together) > 1
+        try:
+            self._append_together(together)
+        finally:
+            with self._mutex:
+                successor = self._asked[0] if self._asked else None
+                self._is_led = successor is not None
+            for asked in together:
+                asked.is_answered = True
+                if asked is not mine:
+                    asked.turn.release()
+            if successor is not None:
+                successor.turn.release()
+
+    def _append_together(self, together: Sequence[_Asked]) -> None:
+        """In one transaction; where somebody's version is taken, each alone, so that it disturbs nobody else."""
+        try:
+            positions = iter(self._append([event for asked in together for event in asked.events]))
+            for asked in together:
+                asked.positions = list(islice(positions, len(asked.events)))
+        except IntegrityError as error:
+            if len(together) == 1:
+                together[0].error = error
+                return
+            for asked in together:
+                self._append_together([asked])
+        except Exception as error:
+            for asked in together:
+                asked.error = error
+
+    def _append(self, stored_events: Sequence[StoredEvent]) -> list[int]:
         columns = (
             [event.originator_id for event in stored_events],
             [event.originator_version for event in stored_events],

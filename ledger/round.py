@@ -84,7 +84,7 @@ class NewKey:
     stream_id: UUID | None
     version: int | None
     event: int | None
-    answer: str
+    answer: str | None
 
 
 @dataclass(slots=True)

@@ -192,6 +192,40 @@ def test_a_connection_lost_while_waiting_is_told_at_once(recorder: Recorder, dat
     assert recorder.max_notification_id() == 1
 
 
+# ------------------------------------------------------------------ together
+
+
+def test_threads_that_append_together_get_their_own_positions_and_their_own_refusals(recorder: Recorder) -> None:
+    """Sixteen threads share transactions; whose version is taken is refused, and disturbs nobody."""
+    taken = uuid4()
+    recorder.insert_events(events(1, taken))
+    told: dict[UUID, list[int]] = {}
+    refused: list[int] = []
+
+    def append(n: int) -> None:
+        card = uuid4()
+        told[card] = []
+        for version in range(1, 41):
+            told[card] += recorder.insert_events(events(1, card, first=version))
+            if version % 10 == n % 10:
+                with pytest.raises(IntegrityError):
+                    recorder.insert_events([*events(1), *events(1, taken)])
+                refused.append(n)
+
+    threads = [threading.Thread(target=append, args=(n,)) for n in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(refused) == 16 * 4
+    for card, positions in told.items():
+        assert positions == sorted(positions)
+        found = recorder.select_notifications(1, 100_000)
+        assert [n.id for n in found if n.originator_id == card] == positions
+        assert [e.originator_version for e in recorder.select_events(card)] == list(range(1, 41))
+    assert len(found) == 1 + 16 * 40
+
+
 # ------------------------------------------------------------------ following
 
 
