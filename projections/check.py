@@ -33,7 +33,7 @@ SECRET_COLUMNS = frozenset({"qr_code_data", "pin_hash", "digest"})
 
 # First in its transaction, before the snapshot: a rebuild that swapped tables after it would leave them empty to us.
 HOLD_TABLES = "LOCK TABLE {} IN ACCESS SHARE MODE".format(
-    ", ".join(table.name for table in (*STATE_TABLES, *LOG_TABLES))
+    ", ".join([table.name for table in STATE_TABLES] + [log_table.name for log_table in LOG_TABLES])
 )
 
 Progress = Callable[[int, int], None]
