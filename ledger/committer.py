@@ -96,7 +96,7 @@ class Committer:
         waiting = _Waiting(command, loop.create_future())
         self._queue.append(waiting)
         self._wake.set()
-        too_late = loop.call_later(ANSWER_WITHIN_SECONDS, self._fail, [waiting], StoreAway())
+        too_late = loop.call_later(ANSWER_WITHIN_SECONDS, self._give_up, waiting)
         try:
             return await waiting.future
         finally:
@@ -211,6 +211,9 @@ class Committer:
         self._fail(tired, CardIsBusy() if _is_clash(error) else StoreAway())
         self._queue = [w for w in batch if w.tries < TRIES_MAX] + self._queue
         self._wake.set()
+
+    def _give_up(self, waiting: _Waiting) -> None:
+        self._fail([waiting], StoreAway())
 
     def _fail(self, batch: Sequence[_Waiting], error: Exception) -> None:
         for w in batch:

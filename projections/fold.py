@@ -19,7 +19,7 @@ from projections.loyalty_programs import LOYALTY_PROGRAMS
 from projections.loyalty_transactions import LOYALTY_TRANSACTIONS
 from projections.refusals import REFUSALS
 from projections.staff_pins import STAFF_PINS, used_pin
-from projections.table import Kept, LogTable, Row, StateTable, copy_rows
+from projections.table import Kept, LogTable, Row, StateTable, add_rows
 from projections.vendors import API_KEYS, VENDORS
 
 STATE_TABLES: tuple[StateTable, ...] = (VENDORS, API_KEYS, LOYALTY_PROGRAMS, LOYALTY_CARDS, STAFF_PINS)
@@ -153,12 +153,12 @@ class Fold:
         """Write the rows of things that changed since the last time."""
         for table in STATE_TABLES:
             if self.changed[table.name] and (tables is None or table.name in tables):
-                table.write(connection, map(self.kept[table.name].__getitem__, self.changed[table.name]))
+                table.write(connection, [self.kept[table.name][id_] for id_ in self.changed[table.name]])
             self.changed[table.name].clear()
 
     def add(self, connection: Connection[Any], tables: Sequence[str] | None = None) -> None:
-        """Write the rows that logs gained since the last time. COPY takes part in no pipeline."""
+        """Write the rows that logs gained since the last time."""
         for log in LOG_TABLES:
             rows = self.take_added(log)
-            if tables is None or log.name in tables:
-                copy_rows(connection, log.name, rows)
+            if rows and (tables is None or log.name in tables):
+                add_rows(connection, log.name, rows)

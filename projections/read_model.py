@@ -24,7 +24,7 @@ from ledger.recorder import APP_ROLE
 from ledger.seal import MasterKey
 from ledger.stream import decode
 from projections.fold import Fold, without_pauses
-from projections.table import Queries, Row, dicts
+from projections.table import FEW, Queries, Row, dicts
 
 NAME = "query_tables"
 BATCH_EVENTS_MAX = 2_000
@@ -63,6 +63,7 @@ MOVE_ON = """
 UPDATE projections SET position = %(after)s, error = NULL, updated_at = clock_timestamp(),
     lease_until = clock_timestamp() + %(seconds)s * interval '1 second'
 WHERE name = %(name)s AND fencing_token = %(token)s AND position = %(before)s
+RETURNING position
 """
 NOTE_ERROR = """
 UPDATE projections SET error = %s, updated_at = clock_timestamp() WHERE name = %s AND fencing_token = %s
@@ -202,18 +203,19 @@ class Projector:
         events = [decode(notification, is_digested=False) for notification in batch]
         after = batch[-1].id
         fold = lease.fold
-        with connection.transaction():
+        # A third of the round trips where there is little to do; COPY, for where there is much, needs it closed.
+        pipeline = connection.pipeline() if len(batch) < FEW else contextlib.nullcontext()
+        with pipeline, connection.transaction():
             parameters = {"token": lease.token, "before": lease.position, "after": after}
-            if connection.execute(MOVE_ON, {"name": NAME, "seconds": LEASE_SECONDS, **parameters}).rowcount != 1:
+            if connection.execute(MOVE_ON, {"name": NAME, "seconds": LEASE_SECONDS, **parameters}).fetchone() is None:
                 raise LeaseLost
             fold.load(connection, events)
             for recorded in events:
                 fold.apply(recorded)
             fold.open(connection)
-            with connection.pipeline():
-                fold.replace(connection)
-                connection.execute(NOTIFY, (str(after),))
+            fold.replace(connection)
             fold.add(connection)
+            connection.execute(NOTIFY, (str(after),))
         lease.position = self.position = after
         lease.renewed_at = time.monotonic()
 

@@ -22,7 +22,7 @@ from projections.table import copy_rows
 SCHEMA = "loyalty_rebuild"
 LOCK = 76_022
 SWAP_TRIES_MAX = 30
-SWAP_LOCK_TIMEOUT = "1s"
+SWAP_LOCK_TIMEOUT = "2s"  # Readers wait as long; autovacuum steps aside after `deadlock_timeout`, a second.
 
 TABLES: tuple[str, ...] = (
     *(table.name for table in STATE_TABLES),
@@ -109,6 +109,8 @@ def _alone(connection: Connection[Any]) -> Iterator[None]:
     finally:
         if not connection.closed:
             connection.execute(drop)
+            # The server may notice only later that we left: whoever rebuilds next would find us here.
+            connection.execute("SELECT pg_advisory_unlock(%s)", (LOCK,))
 
 
 class _Rebuild:

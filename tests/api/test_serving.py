@@ -5,6 +5,7 @@ import signal
 from collections.abc import Iterator
 from typing import Any
 
+import psutil
 import pytest
 
 from api import serving
@@ -12,7 +13,7 @@ from api.database import Database
 from api.key_files import Keys
 from api.settings import Settings
 from tests.databases import database, durable_server
-from tests.service import ADMIN_KEY, MASTER_KEY, REAL, ServiceProcess
+from tests.service import ADMIN_KEY, MASTER_KEY, REAL, ServiceProcess, eventually
 
 
 @pytest.fixture
@@ -55,3 +56,31 @@ def test_it_ends_in_order_when_it_is_told_to(stopped: ServiceProcess, how: signa
     served.process.send_signal(how)
     assert served.process.wait(15) == 0, served.last_words()
     assert "Traceback" not in served.last_words()
+
+
+def projector_of(served: ServiceProcess) -> psutil.Process:
+    assert served.process is not None
+    (child,) = psutil.Process(served.process.pid).children()
+    return child  # The database is somebody else's: it has no other.
+
+
+def holder(served: ServiceProcess) -> str | None:
+    """Who keeps the tables up."""
+    name: str | None = served.rows("SELECT holder FROM projections")[0]["holder"]
+    return name
+
+
+def test_a_projector_that_died_is_started_again(stopped: ServiceProcess) -> None:
+    served = stopped.start().ready()
+    eventually(lambda: holder(served))
+    died = holder(served)
+    projector_of(served).kill()
+    eventually(lambda: holder(served) not in (None, died), 10)
+    served.kill()
+
+
+def test_killed_it_leaves_no_projector_behind(stopped: ServiceProcess) -> None:
+    projector = projector_of(stopped.start().ready())
+    stopped.kill()
+    projector.wait(10)
+    assert holder(stopped) is None
