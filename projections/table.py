@@ -5,7 +5,6 @@ one statement for many; where there are many to be added, by COPY.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -21,8 +20,7 @@ from ledger.codec import from_json, to_plain
 from ledger.personal import Secret
 from ledger.stream import Recorded
 
-ROWS_AT_ONCE_MAX = 250
-FEW = 100
+FEW = 100  # Rows or events: below it round trips cost most, above it rows do.
 
 Row: TypeAlias = dict[str, Any]
 
@@ -105,11 +103,8 @@ class StateTable:
         """Insert or replace rows, unless they are newer already."""
         if self.is_last is not None:
             changed.sort(key=self.is_last)
-        # PostgreSQL writes some while the next ones are made.
-        with connection.pipeline() if len(changed) > ROWS_AT_ONCE_MAX else nullcontext():
-            for first in range(0, len(changed), ROWS_AT_ONCE_MAX):
-                rows = [self.row(kept) for kept in changed[first : first + ROWS_AT_ONCE_MAX]]
-                connection.execute(_upsert(self.name, self.key, tuple(rows[0])), (orjson.dumps(rows).decode(),))
+        rows = [self.row(kept) for kept in changed]
+        connection.execute(_upsert(self.name, self.key, tuple(rows[0])), (orjson.dumps(rows).decode(),))
 
 
 @dataclass(frozen=True, slots=True)
