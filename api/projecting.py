@@ -21,6 +21,7 @@ from projections.read_model import Projector
 
 RESTART_SECONDS = 1.0  # At most one start in so long, should it die again and again.
 STOP_SECONDS = 10.0
+NICENESS = 10  # Where processors are short tills come first: tables may be a moment later, a queue may not.
 GC_THRESHOLDS = (200_000, 100, 1_000)  # Rows make no cycles: looking for some costs a fifth of the time.
 
 log = structlog.get_logger("api.projecting")
@@ -86,6 +87,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     database_url, master_key, log_format, log_level = orjson.loads(sys.stdin.buffer.readline())
     configure(log_format, log_level)
+    os.nice(NICENESS)
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     threading.Thread(target=_stop_with_input, args=(stop,), daemon=True).start()

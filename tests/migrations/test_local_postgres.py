@@ -81,7 +81,7 @@ def what_was_kept(url: str) -> str:
 
 def servers_in(data_dir: Path) -> list[psutil.Process]:
     cluster = str(data_dir / "cluster")
-    return [process for process in psutil.process_iter(["cwd"]) if process.info["cwd"] == cluster]
+    return [process for process in psutil.process_iter(["cwd", "username"]) if process.info["cwd"] == cluster]
 
 
 def can_connect(url: str) -> bool:
@@ -204,7 +204,7 @@ def test_started_by_root_the_server_runs_as_nobody_and_only_what_is_ours_changes
     parent_before = data_dir.parent.stat()
     with local_postgres(data_dir) as url:
         keep_something(url)
-        assert {process.username() for process in servers_in(data_dir)} == {"nobody"}
+        assert {process.info["username"] for process in servers_in(data_dir)} == {"nobody"}
     parent = data_dir.parent.stat()
     assert (parent.st_mode, parent.st_uid) == (parent_before.st_mode, parent_before.st_uid)
     assert data_dir.stat().st_uid == 0
