@@ -1,5 +1,6 @@
 """The command `loyalty-ledger`. Everything heavy is imported by the subcommand that needs it."""
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +15,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+wallet = typer.Typer(help="Passes in phones.", no_args_is_help=True)
+app.add_typer(wallet, name="wallet")
 
 
 def main() -> None:
@@ -195,6 +198,33 @@ def doctor() -> None:
         typer.secho(f"{mark} {finding.sentence}", fg=colour)
     if not all(finding.is_well for finding in findings):
         raise typer.Exit(1)
+
+
+@wallet.command("dev-certificates")
+def dev_certificates(
+    directory: Annotated[Path, typer.Argument(file_okay=False, metavar="DIR", help="Where to write them.")],
+    pass_type_id: Annotated[str, typer.Option(help="Whose passes they shall sign.")] = "pass.example.loyalty",
+) -> None:
+    """Make throw-away certificates to try Apple Wallet passes with. Phones refuse passes signed with them."""
+    from api.settings import PASS_TYPE_ID, variable
+    from ledger.commands.caller import utc_now
+    from wallet_sync.dev_certificates import make_dev_certificates
+
+    if not PASS_TYPE_ID.fullmatch(pass_type_id) or len(pass_type_id) > 100:
+        raise typer.BadParameter("a Pass Type ID begins with pass. and goes on in letters, digits, dots and hyphens")
+    try:
+        made = make_dev_certificates(directory.resolve(), now=utc_now(), pass_type_id=pass_type_id).files
+    except OSError as error:
+        typer.secho(f"Nothing was made: {error}.", fg=typer.colors.RED, err=True)
+        raise typer.Exit(1) from None
+    settings = {
+        "apple_pass_type_id": made.pass_type_id,
+        "apple_certificate": made.certificate,
+        "apple_key": made.key,
+        "apple_wwdr": made.wwdr,
+    }
+    for name, value in settings.items():
+        typer.echo(f"export {variable(name)}={shlex.quote(str(value))}")
 
 
 class _Progress:

@@ -22,6 +22,7 @@ from api.errors import (
 from api.in_flight import InFlight
 from api.middleware import request_id_of
 from api.settings import Settings
+from api.wallets import AppleWallet
 from ledger.commands import Ledger
 from ledger.commands.caller import Caller, once
 from ledger.decision import Once, Outcome
@@ -44,6 +45,7 @@ class Parts:
     authenticator: Authenticator
     in_flight: InFlight
     waiter: Waiter
+    apple: AppleWallet | None  # None where no Pass Type ID is set.
 
 
 def parts_of(request: Request) -> Parts:

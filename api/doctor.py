@@ -27,6 +27,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from api.database import embedded_data_dir, opened
 from api.key_files import FOLDER
 from api.settings import KEY_CHARACTERS_MIN, Settings, SettingsError, read_settings, variable
+from api.wallets import apple_wallet_state
 from ledger.recorder import APP_ROLE
 from ledger.seal import KEY_BYTES, MasterKey
 from migrations.local_postgres import LocalPostgresError
@@ -95,6 +96,7 @@ def _examined() -> Iterator[Finding]:
         yield from _database(settings)
     yield _port(settings)
     yield _public_url(settings)
+    yield Finding(*apple_wallet_state(settings))
 
 
 # ------------------------------------------------------------------ this machine

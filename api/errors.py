@@ -77,6 +77,19 @@ class ValidationFailed(EdgeRefused):
         super().__init__(errors=errors)
 
 
+class AppleWalletOff(EdgeRefused):
+    sentence = "this service makes no Apple Wallet passes"
+
+
+class AppleWalletUnavailable(Busy):
+    """The certificates cannot be used at the moment; why is for the one who runs the service, not for the holder."""
+
+    sentence = "passes cannot be signed at the moment: please try again later"
+
+    def __init__(self) -> None:
+        super().__init__(retry_after_seconds=600)
+
+
 class NotReady(Busy):
     sentence = "the service is not ready yet"
 

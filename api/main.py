@@ -22,9 +22,11 @@ from api.in_flight import InFlight
 from api.key_files import Keys
 from api.middleware import Admission, BodyLimit, Requests, StraightToTheTill
 from api.public import cards as public_cards
+from api.public import passes as public_passes
 from api.public import programs as public_programs
 from api.settings import Settings
 from api.vendor import adjustments, cards, entries, pins, points, programs, redemptions, stamps, stats
+from api.wallets import apple_wallet
 from ledger.commands import Ledger
 from ledger.reader import Pool, Reader
 from ledger.recorder import APP_ROLE
@@ -37,7 +39,7 @@ GC_THRESHOLDS = (200_000, 100, 1_000)
 ADMIN = (admin_vendors, admin_programs, admin_events, admin_system)
 TILL = (stamps, points, redemptions)
 VENDOR = (programs, cards, adjustments, entries, pins, stats)
-PUBLIC = (public_programs, public_cards)
+PUBLIC = (public_programs, public_cards, public_passes)
 
 TAGS = (
     {"name": "stamps", "description": "Stamping cards, with cooldown, daily limit and staff PIN."},
@@ -86,6 +88,7 @@ def create_app(settings: Settings, keys: Keys, conninfo: str) -> FastAPI:
             session_longest=timedelta(seconds=settings.staff_session_max_seconds),
         )
         waiter = Waiter(conninfo)
+        apple = apple_wallet(settings, keys.master_key)
         app.state.parts = Parts(
             settings=settings,
             ledger=ledger,
@@ -94,6 +97,7 @@ def create_app(settings: Settings, keys: Keys, conninfo: str) -> FastAPI:
             authenticator=Authenticator(ledger.vendors, admin_key=keys.admin_key, auditor_key=keys.auditor_key),
             in_flight=InFlight(),
             waiter=waiter,
+            apple=apple,
         )
         await ledger.start()
         await waiter.start()
@@ -103,6 +107,8 @@ def create_app(settings: Settings, keys: Keys, conninfo: str) -> FastAPI:
         finally:
             await waiter.stop()
             await ledger.stop()
+            if apple is not None:
+                apple.close()
             await pool.close()
 
     app = FastAPI(

@@ -245,7 +245,9 @@ class PublicProgram(Answer):
 
 class Links(Answer):
     card: str
-    apple_pass: str | None = None
+    apple_pass: str | None = Field(
+        None, description="Where an iPhone finds the pass of the card; null where the service makes none."
+    )
     google_save: str | None = None
 
 
@@ -281,3 +283,8 @@ class System(Answer):
     position: int = Field(examples=[4711])
     projections: list[ProjectionState]
     commands_waiting: int = Field(examples=[0])
+    apple_certificate_days_left: int | None = Field(
+        None,
+        examples=[212],
+        description="Days that passes can still be signed; null where no usable certificate is set up.",
+    )

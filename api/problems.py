@@ -122,6 +122,7 @@ PROBLEMS: dict[type[Exception], Problem] = {
     edge.MethodNotAllowed: Problem(
         HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", "This method is not possible here"
     ),
+    edge.AppleWalletOff: Problem(HTTPStatus.NOT_FOUND, "apple_wallet_off", "No Apple Wallet here"),
     # later
     errors.KeyInFlight: Problem(
         HTTPStatus.CONFLICT, "idempotency_in_flight", "The same request is still being worked on"
@@ -131,6 +132,9 @@ PROBLEMS: dict[type[Exception], Problem] = {
     errors.CardIsBusy: Problem(HTTPStatus.SERVICE_UNAVAILABLE, "card_busy", "This card is busy"),
     errors.Overloaded: OVERLOADED,
     errors.StoreAway: OVERLOADED,
+    edge.AppleWalletUnavailable: Problem(
+        HTTPStatus.SERVICE_UNAVAILABLE, "apple_wallet_unavailable", "No passes at the moment"
+    ),
     edge.NotReady: Problem(HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", "Not ready yet"),
     edge.InternalError: Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", "Something went wrong"),
 }

@@ -3,16 +3,18 @@
 The settings table of the README is made from these descriptions, so they are written for the one who runs the service.
 """
 
+import re
 from base64 import b64decode
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "LOYALTY_"
 KEY_CHARACTERS_MIN = 32
 MASTER_KEY_BYTES = 32
+PASS_TYPE_ID = re.compile(r"pass\.[A-Za-z0-9.-]+")
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
@@ -67,6 +69,33 @@ class Settings(BaseSettings):
         " database: made once and kept in the data directory. Absent with a database of your own: no start.",
     )
 
+    # ------------------------------------------------------------------ wallets
+
+    apple_pass_type_id: str | None = Field(
+        None,
+        max_length=100,
+        description="Pass Type ID of the passes, such as `pass.com.example.loyalty`. Absent: there are no Apple Wallet"
+        " passes. Once phones carry passes it stays as it is.",
+    )
+    apple_certificate: Path | None = Field(
+        None,
+        description="File of the Pass Type ID certificate, PEM or DER. Of several in one PEM file the newest valid one"
+        " signs.",
+    )
+    apple_key: Path | None = Field(
+        None, description="File of the certificate's private key, PEM; of several, all keys."
+    )
+    apple_key_password: SecretStr | None = Field(None, description="Password of that key, if it has one.")
+    apple_wwdr: Path | None = Field(
+        None, description="File of Apple's intermediate certificate (WWDR) that issued the other one, PEM or DER."
+    )
+    apple_contact: str | None = Field(
+        None,
+        max_length=200,
+        description="Email, phone or address of whoever signs the passes, for their back. Absent:"
+        " `LOYALTY_PUBLIC_URL`.",
+    )
+
     # ------------------------------------------------------------------ limits
 
     body_bytes_max: int = Field(
@@ -113,7 +142,20 @@ class Settings(BaseSettings):
 
     # ------------------------------------------------------------------ checks
 
-    @field_validator("database_url", "admin_key", "auditor_key", "master_key", "pg_bin", mode="before")
+    @field_validator(
+        "database_url",
+        "admin_key",
+        "auditor_key",
+        "master_key",
+        "pg_bin",
+        "apple_pass_type_id",
+        "apple_certificate",
+        "apple_key",
+        "apple_key_password",
+        "apple_wwdr",
+        "apple_contact",
+        mode="before",
+    )
     @classmethod
     def _empty_is_absent(cls, value: Any) -> Any:
         return None if value == "" else value
@@ -140,6 +182,23 @@ class Settings(BaseSettings):
         if url is not None and not url.get_secret_value().startswith(("postgresql://", "postgres://")):
             raise ValueError("it begins with postgresql://")
         return url
+
+    @field_validator("apple_pass_type_id")
+    @classmethod
+    def _pass_type(cls, pass_type_id: str | None) -> str | None:
+        if pass_type_id is not None and not PASS_TYPE_ID.fullmatch(pass_type_id):
+            raise ValueError("it begins with pass. and goes on in letters, digits, dots and hyphens")
+        return pass_type_id
+
+    @field_validator("apple_certificate", "apple_key", "apple_wwdr")
+    @classmethod
+    def _all_or_none(cls, file: Path | None, info: ValidationInfo) -> Path | None:
+        has_pass_type = info.data.get("apple_pass_type_id") is not None
+        if file is None and has_pass_type:
+            raise ValueError("passes cannot be signed without it")
+        if file is not None and not has_pass_type:
+            raise ValueError(f"it is of no use without {variable('apple_pass_type_id')}")
+        return file
 
     @field_validator("public_url")
     @classmethod

@@ -23,4 +23,5 @@ async def read_system(_: AdminOrAuditor, parts: TheParts) -> Any:
             for projection in await status(parts.reader)
         ],
         "commands_waiting": parts.ledger.committer.waiting,
+        "apple_certificate_days_left": None if parts.apple is None else parts.apple.days_left(),
     }

@@ -96,7 +96,11 @@ async def join_program(
     body = {
         "card_number": card["card_number"],
         "qr_code_data": token,
-        "links": {"card": f"{base}/c/{token}", "apple_pass": None, "google_save": None},
+        "links": {
+            "card": f"{base}/c/{token}",
+            "apple_pass": None if parts.apple is None else f"{base}/api/v1/loyalty/cards/{token}/apple.pkpass",
+            "google_save": None,
+        },
         "card_version": card["version"],
     }
     headers = {k: v for k, v in response.headers.items() if k not in ("content-length", "content-type")}
@@ -117,7 +121,7 @@ async def read_held_card(
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Any:
     """The holder's view, from the card's own stream, with its version as ETag."""
-    found = await _held(ledger, qr_code_data)
+    found = await _not_replaced(ledger, qr_code_data)
     etag = f'"{found["version"]}-{found["program"]["version"]}"'
     headers = {"ETag": etag, "Cache-Control": "no-cache"}
     if if_none_match is not None and etag in if_none_match:
@@ -134,16 +138,25 @@ async def read_held_card(
 )
 async def draw_qr_code(qr_code_data: QrToken, ledger: TheLedger) -> Response:
     """An SVG to show at the till."""
-    await _held(ledger, qr_code_data)
+    await _not_replaced(ledger, qr_code_data)
     drawn = BytesIO()
     segno.make_qr(qr_code_data, error="m").save(drawn, kind="svg", scale=8, border=4, light="white")
     return Response(drawn.getvalue(), media_type="image/svg+xml", headers={"Cache-Control": "no-store"})
 
 
-async def _held(ledger: TheLedger, token: str) -> dict[str, Any]:
+async def held(ledger: TheLedger, token: str) -> dict[str, Any]:
+    """The card with this QR code, whatever became of it.
+
+    Raises: CardNotFound, also where the code was exchanged since, or the person was forgotten.
+    """
     found = await ledger.cards.look_up(CardReference(token), None)
-    if found["qr_code_data"] != token:  # Rotated since, or the person was forgotten.
+    if found["qr_code_data"] != token:
         raise CardNotFound
+    return found
+
+
+async def _not_replaced(ledger: TheLedger, token: str) -> dict[str, Any]:
+    found = await held(ledger, token)
     if found["status"] == "replaced":
         raise errors.CardIsReplaced
     return found

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from api.settings import Settings
+from api.wallets import apple_wallet_state
 from migrations.upgrade import current, head
 from projections.read_model import Projector
 from projections.rebuild import TABLES
@@ -73,6 +76,7 @@ def cpu_seconds(*words: str) -> float:
 def test_help_names_every_subcommand_and_is_there_at_once() -> None:
     words = ask("--help").stdout.split()
     assert {"run", "serve", "migrate", "project", "rebuild", "check", "demo", "openapi", "doctor"} <= set(words)
+    assert "wallet" in words
     assert min(cpu_seconds("--help") for _ in range(3)) < HELP_CPU_SECONDS_MAX
 
 
@@ -83,6 +87,20 @@ def test_the_api_is_described_in_json(tmp_path: Path) -> None:
     document = json.loads(said.stdout)
     assert document["openapi"].startswith("3.1") and len(document["paths"]) > 20
     assert json.loads((tmp_path / "openapi.json").read_text()) == document
+
+
+def test_throw_away_certificates_come_with_the_settings_that_use_them(tmp_path: Path) -> None:
+    made = ask("wallet", "dev-certificates", str(tmp_path / "apple"), "--pass-type-id", "pass.lu.cafe.kaart")
+    assert (made.returncode, made.stderr) == (0, "")
+    words = [shlex.split(line) for line in made.stdout.splitlines()]
+    assert {word for word, _ in words} == {"export"}
+    given = (pair.removeprefix("LOYALTY_").split("=", 1) for _, pair in words)
+    settings = Settings.model_validate({name.lower(): value for name, value in given})
+    is_well, sentence = apple_wallet_state(settings)
+    assert is_well and "pass.lu.cafe.kaart" in sentence
+    again = ask("wallet", "dev-certificates", str(tmp_path / "apple"))
+    assert again.returncode == 1 and "is there already" in again.stderr
+    assert ask("wallet", "dev-certificates", str(tmp_path / "b"), "--pass-type-id", "com.cafe").returncode == 2
 
 
 def test_migrating_twice_is_migrating_once(server_url: str) -> None:

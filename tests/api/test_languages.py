@@ -17,6 +17,7 @@ from api.problem_pages import AGAIN, CHANGE, HEADINGS, LATER, LOOK
 from api.problems import PROBLEMS
 from api.validation import MESSAGES, NOT_VALID
 from ledger.errors import Refused
+from wallet_sync.pass_content import SENTENCES
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,7 +59,7 @@ def reasons() -> Iterator[str]:
 def needed() -> set[str]:
     sentences = {problem.title for problem in PROBLEMS.values()} | {*MESSAGES.values(), NOT_VALID}
     sentences |= {kind.sentence for kind in PROBLEMS if issubclass(kind, Refused)}
-    return sentences | set(reasons()) | {*HEADINGS, LATER, AGAIN, LOOK, CHANGE}
+    return sentences | set(reasons()) | {*HEADINGS, LATER, AGAIN, LOOK, CHANGE} | {*SENTENCES}
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

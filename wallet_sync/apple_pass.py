@@ -1,0 +1,155 @@
+"""An Apple Wallet pass: what a card says, rendered, drawn, listed, signed and packed as a .pkpass.
+
+The parts of a pass are a function of what it says and of whose certificate it is; only the signature differs from
+time to time. Nothing leaves that the self-check does not find in order.
+"""
+
+import hmac
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha1, sha256
+from io import BytesIO
+from typing import Any
+from uuid import UUID
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
+
+import orjson
+
+from wallet_sync.apple_certificates import Signer
+from wallet_sync.apple_check import faults
+from wallet_sync.apple_signing import sign
+from wallet_sync.colours import Palette, Rgb, palette
+from wallet_sync.pass_content import Line, PassContent
+from wallet_sync.pass_strip import marks, strip
+
+MEDIA_TYPE = "application/vnd.apple.pkpass"
+SERIAL_BYTES = 24
+ENTRY_TIME = (2020, 1, 1, 0, 0, 0)  # The same for ever: equal contents make equal bytes.
+READABLE_BY_ALL = 0o100644 << 16
+CREATED_ON_UNIX = 3
+
+
+class PassUnfit(Exception):
+    """The pass was not let out: a phone would refuse it. Our mistake, not the holder's; names each fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """All of a pass but its signature."""
+
+    files: Mapping[str, bytes]
+    manifest: bytes  # Exactly these bytes are signed.
+
+    @property
+    def digest(self) -> str:
+        """Equal for passes that show the same, whenever they were signed."""
+        return sha256(self.manifest).hexdigest()[:32]
+
+
+def serial_number(secret: bytes, card_id: UUID) -> str:
+    """The pass's name at Apple: always the same for a card, and telling nothing about it.
+
+    Args:
+        secret: A key derived for this purpose alone; another key makes other passes of all cards.
+    """
+    return urlsafe_b64encode(hmac.digest(secret, card_id.bytes, "sha256")[:SERIAL_BYTES]).decode()
+
+
+def render(content: PassContent, *, serial: str, signer: Signer) -> Rendered:
+    """Everything in the pass, and the manifest that lists it.
+
+    Source: Apple's Wallet Passes documentation, `Pass` and `PassFields`, style storeCard.
+    """
+    colors = palette(content.color, content.secondary_color)
+    files: dict[str, bytes] = {"pass.json": _json(_pass(content, colors, serial, signer)), **marks(colors)}
+    if content.progress is not None:
+        files |= strip(colors, content.progress)
+    for language, texts in content.texts.items():
+        files[f"{language}.lproj/pass.strings"] = _strings(texts)
+    # SHA-1 is what the format asks for; that nothing was exchanged is for the signature to say.
+    listed = {name: sha1(files[name], usedforsecurity=False).hexdigest() for name in files}
+    return Rendered(files, _json(listed))
+
+
+def packed(rendered: Rendered, signer: Signer, now: datetime) -> bytes:
+    """The signed pass.
+
+    Raises:
+        PassUnfit: The self-check found something that a phone would refuse.
+
+    Source: Apple's Wallet Passes documentation, "Building a Pass".
+    """
+    archive = archived(rendered, sign(rendered.manifest, signer))
+    found = faults(archive, signer, now)
+    if found:
+        raise PassUnfit("; ".join(found))
+    return archive
+
+
+def archived(rendered: Rendered, signature: bytes) -> bytes:
+    """The files at the root of a ZIP archive, in a fixed order and with a fixed time."""
+    files = {**rendered.files, "manifest.json": rendered.manifest, "signature": signature}
+    written = BytesIO()
+    with ZipFile(written, "w", ZIP_DEFLATED) as archive:
+        for name in sorted(files):
+            entry = ZipInfo(name, ENTRY_TIME)
+            entry.compress_type = ZIP_DEFLATED
+            entry.create_system = CREATED_ON_UNIX
+            entry.external_attr = READABLE_BY_ALL
+            archive.writestr(entry, files[name])
+    return written.getvalue()
+
+
+# ------------------------------------------------------------------ pass.json
+
+
+def _pass(content: PassContent, colors: Palette, serial: str, signer: Signer) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "formatVersion": 1,
+        "passTypeIdentifier": signer.pass_type_id,
+        "teamIdentifier": signer.team_id,
+        "serialNumber": serial,
+        "organizationName": content.merchant,
+        "description": content.description,
+        "logoText": content.title,
+        "backgroundColor": _rgb(colors.background),
+        "foregroundColor": _rgb(colors.foreground),
+        "labelColor": _rgb(colors.label),
+        "sharingProhibited": True,  # Who has the code has the card.
+        "storeCard": {
+            "headerFields": [_field(content.balance)],
+            "secondaryFields": [_field(line) for line in content.front],
+            "backFields": [_field(line) for line in content.back],
+        },
+    }
+    if content.barcode is not None:
+        code = {"format": "PKBarcodeFormatQR", "message": content.barcode, "messageEncoding": "iso-8859-1"}
+        shown["barcodes"] = [{**code, "altText": content.barcode_text}]
+    if content.is_voided:
+        shown["voided"] = True
+    return shown
+
+
+def _field(line: Line) -> dict[str, str]:
+    """Balances are texts too: some readers show nothing for a number."""
+    field = {"key": line.key, "label": line.label, "value": line.value}
+    return field if line.change is None else {**field, "changeMessage": line.change}
+
+
+def _rgb(color: Rgb) -> str:
+    return f"rgb({color[0]}, {color[1]}, {color[2]})"
+
+
+def _strings(texts: Mapping[str, str]) -> bytes:
+    """One line for each text, in UTF-8. Quotes become typographic: not every reader knows how to undo escapes."""
+    return "".join(f'"{_quoted(key)}" = "{_quoted(text)}";\n' for key, text in texts.items()).encode()
+
+
+def _quoted(text: str) -> str:
+    return text.replace("\\", "⧵").replace('"', "”").replace("\n", " ")
+
+
+def _json(value: Any) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2)
