@@ -8,20 +8,23 @@ import pickle
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from functools import partial
+from itertools import islice
 from operator import attrgetter
 from typing import IO, Any, get_args
 
 from ledger.history import Lifetime, Past, PastEntry
+
+TOGETHER = 100  # Cards in one piece, where each class is named once.
 
 
 def keep(pasts: Iterator[Past], file: IO[bytes]) -> Iterator[Past]:
     """The same cards, each written to the file on its way."""
     pickler = pickle.Pickler(file, pickle.HIGHEST_PROTOCOL)
     pickler.dispatch_table = copyreg.dispatch_table | _TABLE
-    for past in pasts:
-        pickler.dump(past)
+    while together := list(islice(pasts, TOGETHER)):
+        pickler.dump(together)
         pickler.clear_memo()
-        yield past
+        yield from together
 
 
 def kept(file: IO[bytes]) -> Iterator[Past]:
@@ -29,10 +32,10 @@ def kept(file: IO[bytes]) -> Iterator[Past]:
     file.seek(0)
     while True:
         try:
-            past: Past = pickle.load(file)
+            together: list[Past] = pickle.load(file)
         except EOFError:
             return
-        yield past
+        yield from together
 
 
 def _by_constructor(cls: type[Any], get: Callable[[Any], tuple[Any, ...]], value: Any) -> tuple[type[Any], Any]:

@@ -133,7 +133,7 @@ def import_file(
                     connection, vendor_id, source.sha256, program_id=program_id, lines_total=source.lines
                 )
                 now = _Forward(clock, context.now)
-                for moved_on in record(connection, importing, _batches(kept(aside)), master_key, now):
+                for moved_on in record(connection, reading, importing, _batches(kept(aside)), master_key, now):
                     progress("Importing", moved_on.lines_done, source.lines)
                 importing = finish(connection, importing)
         if report is not None:

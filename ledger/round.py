@@ -11,7 +11,7 @@ from uuid import UUID
 
 from ledger import errors
 from ledger.codec import from_json, to_json
-from ledger.decision import Append, Claim, Command, Decision, Outcome, Owner, Stream
+from ledger.decision import Append, Claim, Command, Decision, Once, Outcome, Owner, Stream
 from ledger.errors import KeyReused, Refused
 from ledger.remembered import answer_text, kept, kept_refusal, recalled, repeated
 from ledger.stream import NAME_OF, STREAM_KINDS, Recorded, digest, encode, evolve, first_prev, sealed
@@ -80,7 +80,8 @@ class KnownKey:
 
 @dataclass(slots=True)
 class NewKey:
-    command: Command
+    once: Once
+    vendor_id: UUID
     stream_id: UUID | None
     version: int | None
     event: int | None
@@ -205,7 +206,8 @@ class Round:
         self.keys[command.once.command_id] = KnownKey(command.once.fingerprint, result)
         self.new_keys.append(
             NewKey(
-                command,
+                command.once,
+                command.vendor_id,
                 last.stream_id if last else None,
                 last.version if last else None,
                 result.last_event,
@@ -290,9 +292,9 @@ class Round:
             [c.value for c, _ in claimed],
             [owner.stream_id for _, owner in claimed],
             [owner.entry_id for _, owner in claimed],
-            [k.command.once.command_id for k in keys],
-            [k.command.vendor_id for k in keys],
-            [k.command.once.fingerprint for k in keys],
+            [k.once.command_id for k in keys],
+            [k.vendor_id for k in keys],
+            [k.once.fingerprint for k in keys],
             [k.stream_id for k in keys],
             [k.version for k in keys],
             [k.event for k in keys],

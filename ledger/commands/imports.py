@@ -5,6 +5,7 @@ each entry. An import that was interrupted goes on behind its last batch; nothin
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain
@@ -22,7 +23,7 @@ from ledger.commands import answers
 from ledger.commands.caller import Caller
 from ledger.commands.references import card_of_claim, contact_claim, number_claim, qr_claim, reference_claim
 from ledger.committer import APPEND
-from ledger.decision import Claim, Command, Decision, Once, Owner, Stream
+from ledger.decision import Claim, Once, Owner, Stream
 from ledger.history import Past
 from ledger.ids import derived, new_card_number, new_qr_token
 from ledger.program import Program
@@ -160,6 +161,7 @@ class _Batch:
 
 def record(
     connection: Connection[Any],
+    reading: Connection[Any],
     importing: Import,
     batches: Iterable[Sequence[Past]],
     master_key: MasterKey,
@@ -167,8 +169,11 @@ def record(
 ) -> Iterator[Import]:
     """Record cards, each batch in one transaction with how far the import has come.
 
+    While the database writes one batch, the next one is told in events.
+
     Args:
-        connection: With autocommit, and `SESSION` executed on it.
+        connection: With autocommit, and `SESSION` executed on it. Only this function uses it meanwhile.
+        reading: Another one, with autocommit.
         clock: The time they are recorded at; no entry of them lies later.
 
     Returns:
@@ -179,9 +184,30 @@ def record(
             before is recorded, nothing of that batch is.
         psycopg.OperationalError: The outcome of the last batch is unknown; `find` tells how far it has come.
     """
-    for pasts in batches:
-        importing = _recorded(connection, importing, pasts, master_key, clock)
-        yield importing
+
+    def written() -> Import:
+        """The batch under way, once it is in; told again where it clashed."""
+        assert batch is not None and writing is not None
+        try:
+            writing.result()
+        except psycopg.Error as error:
+            if not _is_clash(error):
+                raise
+            return _recorded(connection, batch.before, told, master_key, clock)
+        return batch.after
+
+    batch: _Batch | None = None
+    writing: Future[None] | None = None
+    told: Sequence[Past] = ()
+    with ThreadPoolExecutor(1, thread_name_prefix="import") as writer:
+        for pasts in batches:
+            following = _told(reading, batch.after if batch else importing, pasts, master_key, clock())
+            if writing is not None:
+                yield written()
+            batch, told = following, pasts
+            writing = writer.submit(_write, connection, batch, master_key)
+        if writing is not None:
+            yield written()
 
 
 def _recorded(
@@ -294,8 +320,9 @@ def _add(round_: Round, importing: Import, past: Past, around: _Around, master_k
         head = digest(card_id, version, name, state)
         round_.events.append(NewEvent(card_id, version, name, state))
         if entry_id is not None:
-            command = Command(importing.vendor_id, Once(entry_id, importing.file_sha256), _decided_already)
-            round_.new_keys.append(NewKey(command, card_id, version, len(round_.events), _NO_ANSWER))
+            # The entry's id is derived from the file, so nobody can send it again: there is no answer to keep.
+            once = Once(entry_id, importing.file_sha256)
+            round_.new_keys.append(NewKey(once, importing.vendor_id, card_id, version, len(round_.events), None))
 
     round_.read_versions[card_id] = 0
     round_.changed[card_id] = Stream(card_id, "card", importing.vendor_id, past.program_id, version, head, card)
@@ -325,14 +352,6 @@ def _contacts(importing: Import, past: Past, master_key: MasterKey) -> list[Clai
 
 def _subject_id(importing: Import, past: Past) -> UUID:
     return derived(*answers.subject_of(importing.vendor_id, past.customer_id))
-
-
-# An entry's id is derived from the file, so nobody can send a request again under it: there is no answer to keep.
-_NO_ANSWER: Any = None
-
-
-def _decided_already(_: object) -> Decision:
-    raise AssertionError("another system decided this")
 
 
 def _is_clash(error: psycopg.Error) -> bool:
