@@ -4,7 +4,7 @@ BIN := .venv/bin
 UV := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-postgres15 check faults bench bench-scale clean
+.PHONY: help setup run test test-postgres15 check explore faults bench bench-scale clean
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ check: .venv/.ok ## Format, lint, types, imports, dependencies, tests: what CI r
 	@$(BIN)/lint-imports
 	@$(BIN)/deptry .
 	@$(BIN)/pytest --timeout 300
+
+explore: .venv/.ok ## The properties with examples nobody has tried yet; a minute or two, other ones each time
+	@$(BIN)/pytest --timeout 900 --hypothesis-profile=explore tests/journeys/test_properties.py tests/ledger
 
 faults: .venv/.ok ## Kill the service and the database under load; minutes
 	@$(BIN)/pytest -n 0 -m faults --timeout 900 -s

@@ -5,10 +5,17 @@ from contextlib import ExitStack
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+import hypothesis
 import pytest
 
 from migrations.local_postgres import LocalPostgres
 from tests.databases import database, durable_server, shared_server
+
+# The same examples each time, so that a run says something about a change. `--hypothesis-profile=explore` looks for new
+# ones: what it finds becomes an @example or a test.
+hypothesis.settings.register_profile("steady", derandomize=True, print_blob=True)
+hypothesis.settings.register_profile("explore", print_blob=True)
+hypothesis.settings.load_profile("steady")
 
 
 class Server(NamedTuple):
