@@ -16,7 +16,7 @@ from uuid import UUID
 import pytest
 
 from ledger import card as cards
-from ledger import earning, reversal, rewards
+from ledger import card_life, earning, reversal, rewards
 from ledger.card import (
     Card,
     CardEvent,
@@ -166,7 +166,7 @@ class Till:
 
     def lose(self, now: datetime) -> cards.CardReplaced:
         """The card is lost: from here on this is the till of its replacement."""
-        ended, enrolled = cards.replace_lost(
+        ended, enrolled = card_life.replace_lost(
             self.card,
             new_card=examples.NEW_CARD_ID,
             number="400000000010",

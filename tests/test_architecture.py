@@ -34,13 +34,14 @@ LEDGER_LAYERS = (
     {"stream"},
     {"codec", "seal", "ids"},
     {"rewards", "reversal", "history"},
-    {"earning"},
+    {"card_life", "earning"},
     {"attempts", "card", "program", "staff_pin", "vendor"},
     {"errors", "personal", "values"},
 )
 RULES = {
     "attempts",
     "card",
+    "card_life",
     "earning",
     "errors",
     "history",

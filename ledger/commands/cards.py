@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from ledger import card as cards
+from ledger import card_life
 from ledger.card import Card, CardEvent
 from ledger.commands import answers
 from ledger.commands.caller import Caller, just_this, utc_now
@@ -163,18 +164,20 @@ class CardCommands:
     # ------------------------------------------------------------------ life
 
     async def suspend(self, reference: CardReference, *, reason: str, **asked: Any) -> Outcome:
-        return await self._change(reference, lambda card, now, _: cards.suspend(card, reason=reason, now=now), **asked)
+        return await self._change(
+            reference, lambda card, now, _: card_life.suspend(card, reason=reason, now=now), **asked
+        )
 
     async def reinstate(self, reference: CardReference, *, reason: str, **asked: Any) -> Outcome:
         return await self._change(
-            reference, lambda card, now, _: cards.reinstate(card, reason=reason, now=now), **asked
+            reference, lambda card, now, _: card_life.reinstate(card, reason=reason, now=now), **asked
         )
 
     async def close(self, reference: CardReference, *, reason: str, **asked: Any) -> Outcome:
         """What is left is forfeited by an event. The customer may enrol again."""
         return await self._change(
             reference,
-            lambda card, now, command_id: cards.close(card, entry_id=command_id, reason=reason, now=now),
+            lambda card, now, command_id: card_life.close(card, entry_id=command_id, reason=reason, now=now),
             frees_customer=True,
             **asked,
         )
@@ -243,7 +246,7 @@ class CardCommands:
             _must_be_version(stream, expected_version)
             now = max(self._clock(), stream.state.last_at)
             details = {name: _secret(personal[name]) for name in ("name", "email", "phone")}
-            ended, enrolled = cards.replace_lost(
+            ended, enrolled = card_life.replace_lost(
                 replace(stream.state, **details),
                 new_card=card_id,
                 number=number,

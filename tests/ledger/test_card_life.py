@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ledger import card as cards
+from ledger import card_life
 from ledger.card import CardClosed, CardReinstated, CardReplaced, CardSuspended, UnitsForfeited
 from ledger.errors import CardIsClosed, CardIsErased, CardIsNotSuspended, CardIsReplaced, CardIsSuspended, Refused
 from ledger.personal import Secret
@@ -43,28 +44,32 @@ def test_a_new_card_is_active_and_empty() -> None:
 
 
 def test_a_stolen_card_is_suspended_and_found_again() -> None:
-    card = given(ENROLLED).when(cards.suspend, reason="reported as stolen", now=MONDAY).then(CARD_SUSPENDED)
+    card = given(ENROLLED).when(card_life.suspend, reason="reported as stolen", now=MONDAY).then(CARD_SUSPENDED)
     assert card.status == "suspended"
-    card = given(ENROLLED, CARD_SUSPENDED).when(cards.reinstate, reason="found again", now=MONDAY).then(CARD_REINSTATED)
+    card = (
+        given(ENROLLED, CARD_SUSPENDED)
+        .when(card_life.reinstate, reason="found again", now=MONDAY)
+        .then(CARD_REINSTATED)
+    )
     assert card.status == "active"
 
 
 def test_a_suspended_card_cannot_be_suspended_nor_an_active_one_reinstated() -> None:
-    given(ENROLLED, CARD_SUSPENDED).when(cards.suspend, reason="again", now=MONDAY).refused(CardIsSuspended)
-    given(ENROLLED).when(cards.reinstate, reason="why", now=MONDAY).refused(CardIsNotSuspended)
+    given(ENROLLED, CARD_SUSPENDED).when(card_life.suspend, reason="again", now=MONDAY).refused(CardIsSuspended)
+    given(ENROLLED).when(card_life.reinstate, reason="why", now=MONDAY).refused(CardIsNotSuspended)
 
 
 def test_closing_a_card_says_what_is_forfeited() -> None:
     card = (
         given(ENROLLED, STAMPED, replace(EARNED, stamps_after=1))
-        .when(cards.close, entry_id=ENTRY_ID, reason="moved away", now=MONDAY)
+        .when(card_life.close, entry_id=ENTRY_ID, reason="moved away", now=MONDAY)
         .then(FORFEITED, CARD_CLOSED)
     )
     assert (card.status, card.stamps, card.points) == ("closed", 0, 0)
 
 
 def test_closing_an_empty_card_forfeits_nothing() -> None:
-    given(ENROLLED).when(cards.close, entry_id=ENTRY_ID, reason="moved away", now=MONDAY).then(CARD_CLOSED)
+    given(ENROLLED).when(card_life.close, entry_id=ENTRY_ID, reason="moved away", now=MONDAY).then(CARD_CLOSED)
 
 
 def test_closing_a_card_in_debt_forgives_the_debt_by_an_event() -> None:
@@ -72,13 +77,13 @@ def test_closing_a_card_in_debt_forgives_the_debt_by_an_event() -> None:
     earned = till.earn(MONDAY, 500)
     till.redeem(MONDAY, REWARD_ID)
     till.take_back(MONDAY, earned)
-    events = cards.close(till.card, entry_id=ENTRY_ID, reason="moved away", now=MONDAY)
+    events = card_life.close(till.card, entry_id=ENTRY_ID, reason="moved away", now=MONDAY)
     assert events == [UnitsForfeited(MONDAY, ENTRY_ID, 0, -50), CardClosed(MONDAY, "moved away")]
     assert fold(events, till.card).points == 0
 
 
 def test_a_suspended_card_can_be_closed() -> None:
-    given(ENROLLED, CARD_SUSPENDED).when(cards.close, entry_id=ENTRY_ID, reason="fraud", now=MONDAY).then(
+    given(ENROLLED, CARD_SUSPENDED).when(card_life.close, entry_id=ENTRY_ID, reason="fraud", now=MONDAY).then(
         CardClosed(MONDAY, "fraud")
     )
 
@@ -170,14 +175,14 @@ def test_a_customers_consent_is_not_lost_with_the_card() -> None:
 def test_a_customers_details_are_replaced_as_a_whole() -> None:
     card = (
         given(ENROLLED)
-        .when(cards.change_details, language="fr", name=sealed("name", 2), email=None, phone=None, now=MONDAY)
+        .when(card_life.change_details, language="fr", name=sealed("name", 2), email=None, phone=None, now=MONDAY)
         .then(DETAILS_CHANGED)
     )
     assert (card.language, card.name, card.email, card.phone) == ("fr", sealed("name", 2), None, None)
 
 
 def test_a_new_qr_code_replaces_the_old_one() -> None:
-    card = given(ENROLLED).when(cards.rotate_qr, qr_token=sealed("qr_token", 2), now=MONDAY).then(QR_ROTATED)
+    card = given(ENROLLED).when(card_life.rotate_qr, qr_token=sealed("qr_token", 2), now=MONDAY).then(QR_ROTATED)
     assert card.qr_token == sealed("qr_token", 2)
 
 
@@ -192,13 +197,13 @@ ENDS: list[tuple[cards.Status, type[Refused]]] = [
     ("erased", CardIsErased),
 ]
 DECISIONS: list[tuple[Callable[..., object], dict[str, Any]]] = [
-    (cards.suspend, {"reason": "x"}),
-    (cards.reinstate, {"reason": "x"}),
-    (cards.close, {"reason": "x", "entry_id": ENTRY_ID}),
-    (cards.change_details, {"language": "fr", "name": None, "email": None, "phone": None}),
-    (cards.rotate_qr, {"qr_token": sealed("qr_token")}),
+    (card_life.suspend, {"reason": "x"}),
+    (card_life.reinstate, {"reason": "x"}),
+    (card_life.close, {"reason": "x", "entry_id": ENTRY_ID}),
+    (card_life.change_details, {"language": "fr", "name": None, "email": None, "phone": None}),
+    (card_life.rotate_qr, {"qr_token": sealed("qr_token")}),
     (
-        cards.replace_lost,
+        card_life.replace_lost,
         {
             "new_card": NEW_CARD_ID,
             "number": "400000000010",

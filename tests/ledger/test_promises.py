@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from ledger import card as cards
+from ledger import card_life
 from ledger.card import Card, CardEvent, PointsEarned, RewardRedeemed, StampsAdded
 from ledger.codec import from_json, to_json
 from ledger.errors import AlreadyReversed, Refused
@@ -124,12 +124,12 @@ class OneCard(RuleBasedStateMachine):
     @precondition(lambda self: self.till.card.status == "active")
     @rule()
     def suspend(self) -> None:
-        self.till.record(cards.suspend(self.till.card, reason="lost", now=self.now))
+        self.till.record(card_life.suspend(self.till.card, reason="lost", now=self.now))
 
     @precondition(lambda self: self.till.card.status == "suspended")
     @rule()
     def reinstate(self) -> None:
-        self.till.record(cards.reinstate(self.till.card, reason="found", now=self.now))
+        self.till.record(card_life.reinstate(self.till.card, reason="found", now=self.now))
 
     @rule()
     def lose(self) -> None:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given as hypothesis_given
 from hypothesis import strategies as st
 
-from ledger.card import RecentStamp, reinstate, suspend
+from ledger.card import RecentStamp
+from ledger.card_life import reinstate, suspend
 from ledger.earning import UNITS_MAX, day_begins, next_stamp, stamp, stamps_on
 from ledger.errors import (
     CardIsSuspended,
