@@ -198,7 +198,7 @@ class Committer:
             await self._disconnect()
             log.warning("store-away", error=type(error).__name__)
             await asyncio.sleep(0.05 + random.random() * 0.05)
-        elif not _is_clash(error):
+        elif not is_clash(error):
             log.error("write-refused", error=type(error).__name__, sqlstate=error.sqlstate, batch=len(batch))
             if len(batch) == 1:
                 self._fail(batch, error)
@@ -208,7 +208,7 @@ class Committer:
         else:
             await asyncio.sleep(random.random() * 0.002 * 2 ** max(w.tries for w in batch))
         tired = [w for w in batch if w.tries >= TRIES_MAX]
-        self._fail(tired, CardIsBusy() if _is_clash(error) else StoreAway())
+        self._fail(tired, CardIsBusy() if is_clash(error) else StoreAway())
         self._queue = [w for w in batch if w.tries < TRIES_MAX] + self._queue
         self._wake.set()
 
@@ -232,7 +232,7 @@ class Committer:
             self._connection = None
 
 
-def _is_clash(error: psycopg.Error) -> bool:
+def is_clash(error: psycopg.Error) -> bool:
     """Another process was faster: a stream moved on, or a key or claim is taken now."""
     return error.sqlstate == "LL001" or isinstance(
         error,

@@ -38,7 +38,7 @@ class _Asked:
     def __init__(self, events: Sequence[StoredEvent]) -> None:
         self.events = events
         self.positions: Sequence[int] = ()
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self.is_answered = False
         self.turn = threading.Lock()
         self.turn.acquire()
@@ -118,7 +118,7 @@ class Recorder(PostgresApplicationRecorder):
                 return
             for asked in together:
                 self._append_together([asked])
-        except Exception as error:
+        except BaseException as error:  # Even of the leader's own end: nobody may take silence for success.
             for asked in together:
                 asked.error = error
 

@@ -22,7 +22,7 @@ from ledger.codec import from_json, to_plain
 from ledger.commands import answers
 from ledger.commands.caller import Caller
 from ledger.commands.references import card_of_claim, contact_claim, number_claim, qr_claim, reference_claim
-from ledger.committer import APPEND
+from ledger.committer import APPEND, is_clash
 from ledger.decision import Claim, Once, Owner, Stream
 from ledger.history import Past
 from ledger.ids import derived, new_card_number, new_qr_token
@@ -191,7 +191,7 @@ def record(
         try:
             writing.result()
         except psycopg.Error as error:
-            if not _is_clash(error):
+            if not is_clash(error):
                 raise
             return _recorded(connection, batch.before, told, master_key, clock)
         return batch.after
@@ -223,7 +223,7 @@ def _recorded(
         try:
             _write(connection, batch, master_key)
         except psycopg.Error as error:
-            if not _is_clash(error):
+            if not is_clash(error):
                 raise
         else:
             return batch.after
@@ -352,10 +352,3 @@ def _contacts(importing: Import, past: Past, master_key: MasterKey) -> list[Clai
 
 def _subject_id(importing: Import, past: Past) -> UUID:
     return derived(*answers.subject_of(importing.vendor_id, past.customer_id))
-
-
-def _is_clash(error: psycopg.Error) -> bool:
-    return error.sqlstate == "LL001" or isinstance(
-        error,
-        psycopg.errors.UniqueViolation | psycopg.errors.SerializationFailure | psycopg.errors.DeadlockDetected,
-    )

@@ -7,6 +7,7 @@ import asyncio
 import random
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -17,7 +18,8 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
-from eventsourcing.persistence import Notification
+from eventsourcing.persistence import Notification, PersistenceError
+from psycopg_pool import PoolTimeout
 
 from api.logs import configure
 from ledger.commands.caller import Caller
@@ -143,7 +145,7 @@ def writing(url: str, seconds: float) -> Iterator[list[Future[Written]]]:
 # ------------------------------------------------------------------ readers
 
 
-class Tail:
+class Tail(ABC):
     """A reader in a thread. Whatever happens to its connection, it goes on after the last event it saw."""
 
     def __init__(self, url: str) -> None:
@@ -170,7 +172,7 @@ class Tail:
         while not self._is_over.is_set():
             try:
                 self.follow()
-            except Exception:
+            except (psycopg.OperationalError, PersistenceError, PoolTimeout):  # The database is away: reconnect.
                 if not self._is_over.is_set():
                     self.interruptions += 1
                     self._is_over.wait(0.1)
@@ -178,14 +180,19 @@ class Tail:
     def meet(self, notification: Notification) -> None:
         self.seen.append((notification.id, notification.originator_id, notification.originator_version))
 
+    @abstractmethod
     def follow(self) -> None:
-        raise NotImplementedError
+        """Meet events until the connection breaks or it is over."""
 
+    @abstractmethod
     def let_go(self) -> None:
         """End a `follow` that waits."""
 
 
 class AsTheProjector(Tail):
+    def let_go(self) -> None:
+        """It never waits longer than for the next poll."""
+
     def follow(self) -> None:
         with psycopg.connect(self._url, autocommit=True, connect_timeout=5) as connection:
             connection.execute("LISTEN stored_events")

@@ -1,4 +1,4 @@
-"""A stamp over HTTP with everything: key, validation, rules, retry, chain, durable, the projector in the same process.
+"""A stamp over HTTP with everything: key, validation, rules, retry, chain, durable, the projector beside it.
 
 Beside it the database's own speed, FastAPI doing nothing, and a plain table with a row lock.
 """
