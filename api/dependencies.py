@@ -4,7 +4,8 @@ Every route names its caller in its signature: `AdminOnly`, `AdminOrAuditor` or 
 one of them is public, and says so with `Public`.
 """
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Annotated, Any, cast
 from uuid import UUID
@@ -46,6 +47,7 @@ class Parts:
     in_flight: InFlight
     waiter: Waiter
     apple: AppleWallet | None  # None where no Pass Type ID is set.
+    phone_log: Counter[str] = field(default_factory=Counter)  # What phones complained of, since the start.
 
 
 def parts_of(request: Request) -> Parts:

@@ -61,4 +61,7 @@ async def read_metrics(parts: TheParts) -> Response:
     lag = Gauge("loyalty_projection_lag_events", "Events not yet projected", ["projection"], registry=registry)
     for projection in found:
         lag.labels(projection["name"]).set(max(head - projection["position"], 0))
+    phones = Gauge("loyalty_phone_log_lines_total", "Complaints of phones", ["about"], registry=registry)
+    for about, count in parts.phone_log.items():
+        phones.labels(about).set(count)
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

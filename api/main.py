@@ -21,6 +21,7 @@ from api.dependencies import Parts
 from api.in_flight import InFlight
 from api.key_files import Keys
 from api.middleware import Admission, BodyLimit, Requests, StraightToTheTill
+from api.public import apple_web_service
 from api.public import cards as public_cards
 from api.public import passes as public_passes
 from api.public import programs as public_programs
@@ -34,12 +35,13 @@ from ledger.seal import MasterKey
 from projections.positions import Waiter
 
 READERS_MAX = 8
+PHONE_LOG_BYTES_MAX = 65_536
 GC_THRESHOLDS = (200_000, 100, 1_000)
 
 ADMIN = (admin_vendors, admin_programs, admin_events, admin_system)
 TILL = (stamps, points, redemptions)
 VENDOR = (programs, cards, adjustments, entries, pins, stats)
-PUBLIC = (public_programs, public_cards, public_passes)
+PUBLIC = (public_programs, public_cards, public_passes, apple_web_service)
 
 TAGS = (
     {"name": "stamps", "description": "Stamping cards, with cooldown, daily limit and staff PIN."},
@@ -56,6 +58,7 @@ TAGS = (
     {"name": "audit", "description": "The stream itself."},
     {"name": "system", "description": "How the service is doing."},
     {"name": "public", "description": "What customers can read and do, without a key."},
+    {"name": "apple", "description": "Apple's web service for passes: called by phones, not by people."},
     {"name": "health", "description": "For those who watch the service."},
 )
 
@@ -127,7 +130,12 @@ def create_app(settings: Settings, keys: Keys, conninfo: str) -> FastAPI:
     openapi.install(app, TAGS)
     # The last added is the outermost.
     app.add_middleware(StraightToTheTill, routes=till_routes)
-    app.add_middleware(BodyLimit, bytes_max=settings.body_bytes_max, seconds_max=settings.body_seconds_max)
+    app.add_middleware(
+        BodyLimit,
+        bytes_max=settings.body_bytes_max,
+        seconds_max=settings.body_seconds_max,
+        larger={f"/api/v1/loyalty/apple{slash}/v1/log": PHONE_LOG_BYTES_MAX for slash in ("", "/")},
+    )
     app.add_middleware(Admission, in_flight_max=settings.in_flight_max)
     app.add_middleware(Requests, public_url=settings.public_url)
     return app

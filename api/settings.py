@@ -96,6 +96,10 @@ class Settings(BaseSettings):
         " `LOYALTY_PUBLIC_URL`.",
     )
 
+    apple_android_readers: bool = Field(
+        False, description="`1`: Android apps that read Apple's passes, and say `AndroidPass`, get updates too."
+    )
+
     # ------------------------------------------------------------------ limits
 
     body_bytes_max: int = Field(

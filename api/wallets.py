@@ -16,11 +16,12 @@ from api.languages import LANGUAGES, translate
 from api.settings import Settings, variable
 from ledger.commands.caller import utc_now
 from ledger.seal import MasterKey
-from wallet_sync.apple_certificates import AppleKeyFiles, AppleKeysUnfit
+from wallet_sync.apple_certificates import AppleKeyFiles, AppleKeysUnfit, Signer
 from wallet_sync.apple_key_ring import KeyRing
-from wallet_sync.apple_pass import Rendered, packed, render, serial_number
+from wallet_sync.apple_pass import Rendered, UpdatesFrom, authentication_token, packed, render, serial_number
 from wallet_sync.pass_content import SENTENCES, Texts, pass_content
 
+WEB_SERVICE = "/api/v1/loyalty/apple"
 RENEW_DAYS = 30  # Apple's certificates last about 13 months.
 
 log = structlog.get_logger("api.wallets")
@@ -29,9 +30,22 @@ log = structlog.get_logger("api.wallets")
 class AppleWallet:
     """Makes passes of cards. One thread of each process draws and signs, so that tills are not kept waiting."""
 
-    def __init__(self, ring: KeyRing, *, serial_key: bytes, contact: str, texts: Texts) -> None:
+    def __init__(
+        self,
+        ring: KeyRing,
+        *,
+        pass_type_id: str,
+        serial_key: bytes,
+        token_key: bytes,
+        base_url: str,
+        contact: str,
+        texts: Texts,
+    ) -> None:
+        self.pass_type_id = pass_type_id
         self._ring = ring
         self._serial_key = serial_key
+        self._token_key = token_key
+        self._base_url = base_url
         self._contact = contact
         self._texts = texts
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="passes")
@@ -56,6 +70,14 @@ class AppleWallet:
         work = partial(self._make, card, program, merchant, unless)
         return await asyncio.get_running_loop().run_in_executor(self._worker, work)
 
+    def serial_of(self, card_id: object) -> str:
+        """The serial number of a card's pass."""
+        return serial_number(self._serial_key, UUID(str(card_id)))
+
+    def token_of(self, pass_type_id: str, serial: str) -> str:
+        """What a phone must show for that pass, whether there is one or not."""
+        return authentication_token(self._token_key, pass_type_id, serial)
+
     def _make(
         self, card: Mapping[str, Any], program: Mapping[str, Any], merchant: str, unless: str | None
     ) -> tuple[str, bytes | None]:
@@ -63,11 +85,18 @@ class AppleWallet:
         signer = self._ring.signer(now)
         issuer = "\n".join(part for part in (signer.organization, self._contact) if part)
         content = pass_content(card, program, self._texts, merchant=merchant, issuer=issuer)
-        rendered = render(content, serial=serial_number(self._serial_key, UUID(str(card["id"]))), signer=signer)
+        serial = self.serial_of(card["id"])
+        rendered = render(content, serial=serial, signer=signer, updates=self._updates(serial, signer))
         tag = etag(rendered)
         if unless is not None and tag.removeprefix("W/") in unless:
             return tag, None
         return tag, packed(rendered, signer, now)
+
+    def _updates(self, serial: str, signer: Signer) -> UpdatesFrom | None:
+        """None where phones would refuse the pass for it: they ask by https alone."""
+        if signer.is_apples and not self._base_url.startswith("https://"):
+            return None
+        return UpdatesFrom(self._base_url + WEB_SERVICE, self.token_of(signer.pass_type_id, serial))
 
     def days_left(self) -> int | None:
         """Whole days that passes can still be signed; None where they cannot be signed now."""
@@ -91,6 +120,9 @@ def apple_wallet(settings: Settings, master_key: MasterKey) -> AppleWallet | Non
     ring = KeyRing(apple_key_files(settings), on_unfit=_tell)
     wallet = AppleWallet(
         ring,
+        pass_type_id=settings.apple_pass_type_id,
+        token_key=master_key.derive("apple authentication tokens"),
+        base_url=settings.public_url,
         serial_key=master_key.derive("apple serial numbers"),
         contact=settings.apple_contact or settings.public_url,
         texts=pass_texts(),

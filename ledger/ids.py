@@ -28,6 +28,11 @@ def attempts_id(card_id: UUID) -> UUID:
     return derived("attempts", card_id)
 
 
+def wallet_pass_id(card_id: UUID) -> UUID:
+    """The stream of a card's pass in phones."""
+    return derived("wallet pass", card_id)
+
+
 def new_card_number() -> str:
     """12 digits: 11 random ones, the first not zero, and a Luhn check digit.
 

@@ -16,12 +16,12 @@ import msgspec
 import orjson
 from eventsourcing.persistence import Notification, StoredEvent
 
-from ledger import attempts, card, program, staff_pin, vendor
+from ledger import attempts, card, program, staff_pin, vendor, wallet_pass
 from ledger.codec import from_json, to_plain
 from ledger.personal import Secret
 from ledger.seal import SubjectKey, seal
 
-StreamType: TypeAlias = Literal["vendor", "program", "card", "attempts", "staff_pin"]
+StreamType: TypeAlias = Literal["vendor", "program", "card", "attempts", "staff_pin", "wallet_pass"]
 Channel: TypeAlias = Literal["pos", "offline", "vendor_ui", "admin_ui", "public", "wallet", "import", "system"]
 
 EVENT_NAMES: dict[str, type[Any]] = {
@@ -65,6 +65,9 @@ EVENT_NAMES: dict[str, type[Any]] = {
     "staff-pin-unlocked": staff_pin.StaffPinUnlocked,
     "staff-pin-revoked": staff_pin.StaffPinRevoked,
     "staff-session-opened": staff_pin.StaffSessionOpened,
+    "apple-pass-issued": wallet_pass.ApplePassIssued,
+    "apple-device-registered": wallet_pass.AppleDeviceRegistered,
+    "apple-device-unregistered": wallet_pass.AppleDeviceUnregistered,
 }
 NAME_OF: dict[type[Any], str] = {cls: name for name, cls in EVENT_NAMES.items()}
 
@@ -83,6 +86,7 @@ STREAM_KINDS: dict[str, StreamKind] = {
     "card": StreamKind(card.Card, card.evolve),
     "attempts": StreamKind(attempts.Attempts, attempts.evolve),
     "staff_pin": StreamKind(staff_pin.StaffPin, staff_pin.evolve),
+    "wallet_pass": StreamKind(wallet_pass.WalletPass, wallet_pass.evolve),
 }
 
 

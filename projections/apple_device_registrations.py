@@ -1,21 +1,137 @@
-"""Table apple_device_registrations: which phones want to hear about which pass.
+"""Table apple_device_registrations: which phones want to hear about which pass. A row goes when its phone does."""
 
-No event of the stream writes it yet: a registration belongs to the wallet pass, which has none so far.
-"""
-
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from projections.table import Queries, Row, dicts
+from ledger.ids import derived, wallet_pass_id
+from ledger.personal import Secret
+from ledger.stream import Recorded
+from ledger.values import changed
+from ledger.wallet_pass import AppleDeviceRegistered, AppleDeviceUnregistered
+from projections.table import Kept, Queries, Row, StateTable, dicts, json_of
 
 COLUMNS = (
     "id, card_id, device_library_identifier, push_token, pass_type_identifier, serial_number, created_at, updated_at"
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """A phone as long as it is registered."""
+
+    card_id: UUID
+    customer_id: UUID
+    pass_type_id: str
+    serial_number: str
+    device: Secret
+    push_token: Secret
+    created_at: datetime
+    updated_at: datetime
+
+
+def evolve(registration: Registration | None, event: Any) -> Registration | None:
+    """None once the phone is gone, so that whoever comes back is new."""
+    if not isinstance(event, AppleDeviceRegistered):
+        return None
+    registered = Registration(
+        card_id=event.card_id,
+        customer_id=event.customer_id,
+        pass_type_id=event.pass_type_id,
+        serial_number=event.serial_number,
+        device=event.device,
+        push_token=event.push_token,
+        created_at=event.at,
+        updated_at=event.at,
+    )
+    return registered if registration is None else changed(registered, created_at=registration.created_at)
+
+
+def row(kept: Kept) -> Row:
+    registration: Registration = kept.state
+    return {
+        "id": kept.id,
+        "card_id": registration.card_id,
+        "device_library_identifier": kept.opened(registration.device),
+        "push_token": kept.opened(registration.push_token),
+        "pass_type_identifier": registration.pass_type_id,
+        "serial_number": registration.serial_number,
+        "version": kept.version,
+        "position": kept.position,
+        "created_at": registration.created_at,
+        "updated_at": registration.updated_at,
+        "state": json_of(registration),
+    }
+
+
+def _id(recorded: Recorded) -> UUID | None:
+    event = recorded.event
+    return event.registration_id if isinstance(event, AppleDeviceRegistered | AppleDeviceUnregistered) else None
+
+
+def _subject(kept: Kept) -> UUID:
+    return derived("subject", kept.vendor_id, kept.state.customer_id)
+
+
+def _stream(kept: Kept) -> UUID:
+    return wallet_pass_id(kept.state.card_id)
+
+
+def _is_gone(kept: Kept) -> bool:
+    """Unregistered, or of a forgotten person: nobody can be told anything under a push token that cannot be read."""
+    return kept.state is None or kept.clear.get(kept.state.push_token.sealed, "") is None
+
+
+APPLE_DEVICE_REGISTRATIONS = StateTable(
+    "apple_device_registrations",
+    Registration,
+    _id,
+    evolve,
+    row,
+    vendor_column="(SELECT c.vendor_id FROM loyalty_cards c WHERE c.id = card_id)",
+    secrets=(("device_library_identifier", "device"), ("push_token", "push_token")),
+    subject=_subject,
+    stream=_stream,
+    is_gone=_is_gone,
+)
+
+
+# ------------------------------------------------------------------ readers
+
+
 async def list_of_card(queries: Queries, card_id: UUID) -> list[Row]:
     """A card's phones, oldest first.
 
-    Raises: StoreAway where the database is away; asking again is safe.
+    Raises: StoreAway where the database is away; asking again is safe. So do all readers here.
     """
     sql = f"SELECT {COLUMNS} FROM apple_device_registrations WHERE card_id = %s ORDER BY created_at, id"
     return dicts(COLUMNS, await queries.rows(sql, (card_id,)))
+
+
+# What a pass shows comes from its card, the program and the vendor: the newest change of the three.
+CHANGE_NUMBER = "greatest(c.position, p.position, v.position)"
+SHOWN = "loyalty_cards c JOIN loyalty_programs p ON p.id = c.program_id JOIN vendors v ON v.id = c.vendor_id"
+REGISTERED = f"""
+SELECT r.serial_number, {CHANGE_NUMBER}
+FROM apple_device_registrations r JOIN ({SHOWN}) ON c.id = r.card_id
+WHERE r.device_library_identifier = %s AND r.pass_type_identifier = %s
+ORDER BY r.serial_number
+"""
+
+
+async def registered_since(queries: Queries, device: str, pass_type_id: str) -> list[tuple[str, int]]:
+    """The passes a phone is registered for: serial number and change number of each.
+
+    Returns: By serial number; empty where the phone is not known. A change number grows whenever the pass may show
+        something else, so that the phone needs what is above the number it knows.
+
+    Source: the query tables, which trail the stream by a few milliseconds.
+    """
+    return [(serial, change) for serial, change in await queries.rows(REGISTERED, (device, pass_type_id))]
+
+
+async def change_number(queries: Queries, card_id: UUID) -> int | None:
+    """The change number of a card's pass; None while no event of the card has arrived."""
+    found = await queries.rows(f"SELECT {CHANGE_NUMBER} FROM {SHOWN} WHERE c.id = %s", (card_id,))
+    return int(found[0][0]) if found else None

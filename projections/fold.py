@@ -6,6 +6,7 @@ A fold promises that many events at once and one event at a time end in equal ro
 import gc
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from itertools import islice
 from typing import Any
 from uuid import UUID
@@ -14,6 +15,8 @@ from psycopg import Connection
 
 from ledger.seal import MasterKey, unseal
 from ledger.stream import Recorded
+from ledger.wallet_pass import ApplePassIssued
+from projections.apple_device_registrations import APPLE_DEVICE_REGISTRATIONS
 from projections.loyalty_cards import LOYALTY_CARDS
 from projections.loyalty_programs import LOYALTY_PROGRAMS
 from projections.loyalty_transactions import LOYALTY_TRANSACTIONS
@@ -22,7 +25,14 @@ from projections.staff_pins import STAFF_PINS, used_pin
 from projections.table import Kept, LogTable, Row, StateTable, add_rows
 from projections.vendors import API_KEYS, VENDORS
 
-STATE_TABLES: tuple[StateTable, ...] = (VENDORS, API_KEYS, LOYALTY_PROGRAMS, LOYALTY_CARDS, STAFF_PINS)
+STATE_TABLES: tuple[StateTable, ...] = (
+    VENDORS,
+    API_KEYS,
+    LOYALTY_PROGRAMS,
+    LOYALTY_CARDS,
+    STAFF_PINS,
+    APPLE_DEVICE_REGISTRATIONS,
+)
 LOG_TABLES: tuple[LogTable, ...] = (LOYALTY_TRANSACTIONS, REFUSALS)
 SUBJECT_KEYS = "SELECT subject_id, vendor_id, wrapped_key FROM subject_keys WHERE subject_id = ANY(%s)"
 
@@ -31,9 +41,18 @@ _STATE_TABLES_OF: dict[str, tuple[StateTable, ...]] = {
     "program": (LOYALTY_PROGRAMS,),
     "card": (LOYALTY_CARDS,),
     "staff_pin": (STAFF_PINS,),
+    "wallet_pass": (APPLE_DEVICE_REGISTRATIONS,),
     "attempts": (),
 }
 _LOG_TABLES_OF: dict[str, tuple[LogTable, ...]] = {table.stream_type: (table,) for table in LOG_TABLES}
+
+
+def _told_beside(recorded: Recorded) -> tuple[StateTable, UUID, str, Any] | None:
+    """What an event tells of a row that another stream makes: its table, id, column and value."""
+    if isinstance(recorded.event, ApplePassIssued):
+        return LOYALTY_CARDS, recorded.event.card_id, "apple_serial_number", recorded.event.serial_number
+    pin_id = used_pin(recorded)
+    return None if pin_id is None else (STAFF_PINS, pin_id, "last_used_at", recorded.envelope.recorded_at)
 
 
 @contextmanager
@@ -68,9 +87,9 @@ class Fold:
                 id_ = table.id_of(recorded)
                 if id_ is not None:
                     wanted[table.name].add(id_)
-            pin_id = used_pin(recorded)
-            if pin_id is not None:
-                wanted[STAFF_PINS.name].add(pin_id)
+            told = _told_beside(recorded)
+            if told is not None:
+                wanted[told[0].name].add(told[1])
         for table in STATE_TABLES:
             kept = self.kept[table.name]
             missing = []
@@ -90,9 +109,9 @@ class Fold:
             id_ = table.id_of(recorded)
             if id_ is not None:
                 kept = self._evolve(table, id_, recorded)
-        pin_id = used_pin(recorded)
-        if pin_id is not None:
-            self._use(pin_id, recorded)
+        told = _told_beside(recorded)
+        if told is not None:
+            self._tell(*told)
         for log in _LOG_TABLES_OF.get(recorded.envelope.stream_type, ()):
             self.added[log.name].append(log.row(recorded, kept))
 
@@ -110,11 +129,14 @@ class Fold:
         self.changed[table.name].add(id_)
         return kept
 
-    def _use(self, pin_id: UUID, recorded: Recorded) -> None:
-        pin = self.kept[STAFF_PINS.name].get(pin_id)
-        if pin is not None and (pin.used_at is None or pin.used_at < recorded.envelope.recorded_at):
-            pin.used_at = recorded.envelope.recorded_at
-            self.changed[STAFF_PINS.name].add(pin_id)
+    def _tell(self, table: StateTable, id_: UUID, column: str, value: Any) -> None:
+        kept = self.kept[table.name].get(id_)
+        if kept is None:
+            return
+        before = kept.beside.get(column)
+        if before is None or (before < value if isinstance(value, datetime) else before != value):
+            kept.beside[column] = value  # Times only grow: the clocks of several processes wrote them.
+            self.changed[table.name].add(id_)
 
     def open(self, connection: Connection[Any]) -> None:
         """Open the secrets that changed rows show, with all keys they need fetched at once.
@@ -133,11 +155,12 @@ class Fold:
         subjects = [table.subject(kept) for table, kept, _ in closed if table.subject is not None]
         rows = connection.execute(SUBJECT_KEYS, (list(set(subjects)),), binary=True)
         keys = {row[0]: self._master_key.unwrap(*row) for row in rows}
-        for subject, (_, kept, secrets) in zip(subjects, closed, strict=True):
+        for subject, (table, kept, secrets) in zip(subjects, closed, strict=True):
             key = keys.get(subject)
+            stream_id = kept.id if table.stream is None else table.stream(kept)
             for secret in secrets:
                 assert secret.sealed is not None
-                kept.clear[secret.sealed] = None if key is None else unseal(secret, key, stream_id=kept.id).plain
+                kept.clear[secret.sealed] = None if key is None else unseal(secret, key, stream_id=stream_id).plain
 
     def forget(self, rows_max: int) -> None:
         """Let go of the rows that were not needed for longest; whoever needs one loads it again."""

@@ -45,7 +45,7 @@ def row(kept: Kept) -> Row:
         "recent_stamps": state["recent_stamps"],
         "google_object_id": None,
         "google_object_jwt": None,
-        "apple_serial_number": None,
+        "apple_serial_number": kept.beside.get("apple_serial_number"),
         "apple_auth_token": None,
         "last_stamp_at": card.recent_stamps[-1].at if card.recent_stamps else None,
         "last_points_at": card.last_points_at,
@@ -83,6 +83,7 @@ LOYALTY_CARDS = StateTable(
     program_column="program_id",
     secrets=(("qr_code_data", "qr_token"),),
     subject=_subject,
+    beside=("apple_serial_number",),
     is_last=_is_open,  # A customer's ended card makes room for the next one.
 )
 

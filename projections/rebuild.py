@@ -24,11 +24,7 @@ LOCK = 76_022
 SWAP_TRIES_MAX = 30
 SWAP_LOCK_TIMEOUT = "2s"  # Readers wait as long; autovacuum steps aside after `deadlock_timeout`, a second.
 
-TABLES: tuple[str, ...] = (
-    *(table.name for table in STATE_TABLES),
-    *(table.name for table in LOG_TABLES),
-    "apple_device_registrations",  # No event writes it yet: made anew, it is empty.
-)
+TABLES: tuple[str, ...] = (*(table.name for table in STATE_TABLES), *(table.name for table in LOG_TABLES))
 
 Progress = Callable[[int, int], None]
 
@@ -177,7 +173,8 @@ class _Rebuild:
                 changed.clear()
         for table in STATE_TABLES:
             if table.name in self._names:
-                copy_rows(self._connection, table.name, map(table.row, self._fold.kept[table.name].values()))
+                kept = filter(table.is_there, self._fold.kept[table.name].values())
+                copy_rows(self._connection, table.name, map(table.row, kept))
 
     def _catch_up(self, target: int) -> None:
         while self._fold_batch(target):

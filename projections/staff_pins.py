@@ -28,7 +28,7 @@ def row(kept: Kept) -> Row:
         "failed_attempts": len(pin.failures),
         "locks_in_a_row": pin.locks_in_a_row,
         "locked_until": pin.locked_until,
-        "last_used_at": kept.used_at,
+        "last_used_at": kept.beside.get("last_used_at"),
         "version": kept.version,
         "position": kept.position,
         "created_at": pin.created_at,
@@ -60,7 +60,7 @@ STAFF_PINS = StateTable(
     evolve,
     row,
     program_column="program_id",
-    used_column="last_used_at",
+    beside=("last_used_at",),
     secrets=(("name", "name"), ("pin_hash", "pin_hash")),
     subject=_subject,
 )

@@ -6,7 +6,6 @@ one statement for many; where there are many to be added, by COPY.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import cache
 from itertools import chain
 from typing import Any, Protocol, TypeAlias
@@ -36,7 +35,7 @@ class Kept:
     """The folded state a row is derived from, and where it came from.
 
     `clear` holds the secrets in the state that the table shows, by their ciphertext: what was opened once is not
-    opened again. None stands for one whose key is destroyed.
+    opened again. None stands for one whose key is destroyed. `beside` holds the columns that other streams tell.
     """
 
     id: UUID
@@ -46,7 +45,7 @@ class Kept:
     position: int
     state: Any
     clear: dict[str, str | None] = field(default_factory=dict)
-    used_at: datetime | None = None  # Staff PINs only: their use stands in the streams of cards.
+    beside: Row = field(default_factory=dict)
 
     def opened(self, secret: Secret) -> str | None:
         assert secret.sealed is not None
@@ -60,8 +59,11 @@ class StateTable:
     Args:
         secrets: Columns that show a secret of the state in clear, and the field it is sealed in.
         subject: Whose key opens them.
+        stream: Which stream they were sealed in, where that is not the row's id.
+        beside: Columns that other streams tell.
         id_of: Which row an event is folded into; None where the table does not care.
         is_last: Rows of which this is true are written after the others, for the sake of unique indexes.
+        is_gone: Rows of which this is true are deleted.
     """
 
     name: str
@@ -72,39 +74,57 @@ class StateTable:
     key: str = "id"
     vendor_column: str = "vendor_id"
     program_column: str = "NULL::uuid"
-    used_column: str = "NULL::timestamptz"
     secrets: tuple[tuple[str, str], ...] = ()
     subject: Callable[[Kept], UUID] | None = None
+    stream: Callable[[Kept], UUID] | None = None
+    beside: tuple[str, ...] = ()
     is_last: Callable[[Kept], bool] | None = None
+    is_gone: Callable[[Kept], bool] | None = None
 
     def load(self, connection: Connection[Any], ids: Iterable[UUID]) -> dict[UUID, Kept]:
         """Rows as they stand, by id; absent ones are not there."""
-        columns = "".join(f", {column}" for column, _ in self.secrets)
+        columns = "".join(f", {column}" for column in (*self.beside, *(column for column, _ in self.secrets)))
         rows = connection.execute(
-            f"SELECT {self.key}, {self.vendor_column}, {self.program_column}, version, position, state::text,"
-            f" {self.used_column}{columns} FROM {self.name} WHERE {self.key} = ANY(%s)",
+            f"SELECT {self.key}, {self.vendor_column}, {self.program_column}, version, position, state::text"
+            f"{columns} FROM {self.name} WHERE {self.key} = ANY(%s)",
             (list(ids),),
             binary=True,
         )
         return {kept.id: kept for kept in map(self._kept, rows)}
 
     def _kept(self, row: tuple[Any, ...]) -> Kept:
-        id_, vendor_id, program_id, version, position, text, used_at, *secrets = row
+        id_, vendor_id, program_id, version, position, text, *more = row
         state = from_json(self.state, text)
-        clear = {getattr(state, name).sealed: value for (_, name), value in zip(self.secrets, secrets, strict=True)}
-        return Kept(id_, vendor_id, program_id, version, position, state, clear, used_at)
+        beside = dict(zip(self.beside, more, strict=False))
+        secrets = zip(self.secrets, more[len(beside) :], strict=True)
+        clear = {getattr(state, name).sealed: value for (_, name), value in secrets}
+        return Kept(id_, vendor_id, program_id, version, position, state, clear, beside)
+
+    def is_there(self, kept: Kept) -> bool:
+        return self.is_gone is None or not self.is_gone(kept)
 
     def closed_secrets(self, kept: Kept) -> list[Secret]:
         """Those the row shows and nobody has opened yet."""
+        if not self.is_there(kept):
+            return []
         secrets = [getattr(kept.state, name) for _, name in self.secrets]
         return [secret for secret in secrets if secret.sealed not in kept.clear]
 
     def write(self, connection: Connection[Any], changed: list[Kept]) -> None:
-        """Insert or replace rows, unless they are newer already."""
+        """Insert, replace or delete rows, unless they are newer already."""
+        gone = [kept for kept in changed if not self.is_there(kept)]
+        if gone:
+            connection.execute(
+                f"DELETE FROM {self.name} t USING unnest(%s::uuid[], %s::bigint[]) AS gone (id, version)"
+                f" WHERE t.{self.key} = gone.id AND t.version <= gone.version",
+                ([kept.id for kept in gone], [kept.version for kept in gone]),
+            )
+            changed = [kept for kept in changed if self.is_there(kept)]
         if self.is_last is not None:
             changed.sort(key=self.is_last)
         rows = [self.row(kept) for kept in changed]
-        connection.execute(_upsert(self.name, self.key, tuple(rows[0])), (orjson.dumps(rows).decode(),))
+        if rows:
+            connection.execute(_upsert(self.name, self.key, tuple(rows[0])), (orjson.dumps(rows).decode(),))
 
 
 @dataclass(frozen=True, slots=True)

@@ -229,7 +229,7 @@ TABLES: dict[str, str] = {
     "loyalty_cards": "Cards as they are now, with their balances.",
     "loyalty_transactions": "The entries of all cards. Rows are added and never changed.",
     "staff_pins": "Staff members and their PINs.",
-    "apple_device_registrations": "Which phones want to hear about which pass. No event writes it yet: it is empty.",
+    "apple_device_registrations": "Which phones want to hear about which pass. A row goes when its phone does.",
     "vendors": "Merchants.",
     "api_keys": "The vendors' API keys, by digest.",
     "refusals": "What was refused at a till: which rule, which facts, when.",

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from ledger import attempts, card, program, staff_pin, vendor
+from ledger import attempts, card, program, staff_pin, vendor, wallet_pass
 from ledger.personal import Secret
 from ledger.program import Branding, LoyaltyType, Program, Reward, Rules
 from ledger.staff_pin import OPERATIONS, StaffPin
@@ -32,6 +32,8 @@ SESSION_ID = UUID("0195a1b0-0000-7000-8000-00000000000b")
 REWARD_ID = UUID("0195a1b0-0000-7000-8000-00000000000c")
 ENTRY_ID = UUID("0195a1b0-0000-7000-8000-00000000000d")
 REVERSAL_ID = UUID("0195a1b0-0000-7000-8000-00000000000e")
+WALLET_PASS_ID = UUID("0195a1b0-0000-7000-8000-00000000000f")
+REGISTRATION_ID = UUID("0195a1b0-0000-7000-8000-000000000010")
 
 STREAM_IDS: dict[StreamType, UUID] = {
     "vendor": VENDOR_ID,
@@ -39,6 +41,7 @@ STREAM_IDS: dict[StreamType, UUID] = {
     "card": CARD_ID,
     "attempts": ATTEMPTS_ID,
     "staff_pin": STAFF_ID,
+    "wallet_pass": WALLET_PASS_ID,
 }
 
 
@@ -317,6 +320,27 @@ def pin(**changes: Any) -> StaffPin:
     return replace(staff_pin.evolve(None, PIN_CREATED), **changes)
 
 
+# ------------------------------------------------------------------ wallet pass
+
+PASS_ISSUED = wallet_pass.ApplePassIssued(
+    at=MONDAY,
+    card_id=CARD_ID,
+    customer_id=CUSTOMER_ID,
+    pass_type_id="pass.example.zess",
+    serial_number="zess-0001",
+)
+DEVICE_REGISTERED = wallet_pass.AppleDeviceRegistered(
+    at=MONDAY,
+    registration_id=REGISTRATION_ID,
+    card_id=CARD_ID,
+    customer_id=CUSTOMER_ID,
+    pass_type_id="pass.example.zess",
+    serial_number="zess-0001",
+    device=sealed("device", 2),
+    push_token=sealed("push_token", 2),
+)
+DEVICE_UNREGISTERED = wallet_pass.AppleDeviceUnregistered(at=MONDAY, registration_id=REGISTRATION_ID, reason="asked")
+
 # ------------------------------------------------------------------ all of them
 
 EVENTS: tuple[Any, ...] = (
@@ -360,6 +384,9 @@ EVENTS: tuple[Any, ...] = (
     PIN_UNLOCKED,
     PIN_REVOKED,
     SESSION_OPENED,
+    PASS_ISSUED,
+    DEVICE_REGISTERED,
+    DEVICE_UNREGISTERED,
 )
 EXAMPLE_OF: dict[type[Any], Any] = {type(event): event for event in EVENTS}
 
@@ -372,6 +399,7 @@ def stream_type_of(event: Any) -> StreamType:
         "ledger.card": "card",
         "ledger.attempts": "attempts",
         "ledger.staff_pin": "staff_pin",
+        "ledger.wallet_pass": "wallet_pass",
     }
     return types[type(event).__module__]
 

@@ -35,7 +35,7 @@ LEDGER_LAYERS = (
     {"codec", "seal", "ids"},
     {"rewards", "reversal", "history"},
     {"card_life", "earning"},
-    {"attempts", "card", "program", "staff_pin", "vendor"},
+    {"attempts", "card", "program", "staff_pin", "vendor", "wallet_pass"},
     {"errors", "personal", "values"},
 )
 RULES = {
@@ -50,6 +50,7 @@ RULES = {
     "reversal",
     "rewards",
     "staff_pin",
+    "wallet_pass",
     "values",
     "vendor",
 }

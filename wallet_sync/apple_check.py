@@ -101,7 +101,7 @@ def _top(told: dict[str, Any], signer: Signer) -> Iterator[str]:
         yield "it is not of the one style storeCard"
     if ("webServiceURL" in told) != ("authenticationToken" in told):
         yield "webServiceURL and authenticationToken need each other"
-    if not str(told.get("webServiceURL", "https://")).startswith("https://"):
+    if signer.is_apples and not str(told.get("webServiceURL", "https://")).startswith("https://"):
         yield "webServiceURL is not https"
     if len(str(told.get("authenticationToken", "-" * SECRET_CHARACTERS_MIN))) < SECRET_CHARACTERS_MIN:
         yield "authenticationToken is too short"

@@ -26,6 +26,7 @@ from wallet_sync.pass_strip import marks, strip
 
 MEDIA_TYPE = "application/vnd.apple.pkpass"
 SERIAL_BYTES = 24
+TOKEN_BYTES = 32
 ENTRY_TIME = (2020, 1, 1, 0, 0, 0)  # The same for ever: equal contents make equal bytes.
 READABLE_BY_ALL = 0o100644 << 16
 CREATED_ON_UNIX = 3
@@ -33,6 +34,14 @@ CREATED_ON_UNIX = 3
 
 class PassUnfit(Exception):
     """The pass was not let out: a phone would refuse it. Our mistake, not the holder's; names each fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpdatesFrom:
+    """Where a phone asks for the pass as it is now, and what it shows to get it."""
+
+    web_service_url: str  # Without `/v1`, which the phone appends.
+    authentication_token: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +66,25 @@ def serial_number(secret: bytes, card_id: UUID) -> str:
     return urlsafe_b64encode(hmac.digest(secret, card_id.bytes, "sha256")[:SERIAL_BYTES]).decode()
 
 
-def render(content: PassContent, *, serial: str, signer: Signer) -> Rendered:
-    """Everything in the pass, and the manifest that lists it.
+def authentication_token(secret: bytes, pass_type_id: str, serial: str) -> str:
+    """What the phones that carry a pass show to get it again: never changes, and is kept nowhere.
+
+    Args:
+        secret: A key derived for this purpose alone.
+
+    Source: Apple's Wallet Passes documentation, `authenticationToken`: at least 16 characters.
+    """
+    digest = hmac.digest(secret, f"{pass_type_id}\0{serial}".encode(), "sha256")
+    return urlsafe_b64encode(digest[:TOKEN_BYTES]).decode().rstrip("=")
+
+
+def render(content: PassContent, *, serial: str, signer: Signer, updates: UpdatesFrom | None = None) -> Rendered:
+    """Everything in the pass, and the manifest that lists it. Without `updates` phones never ask for a newer one.
 
     Source: Apple's Wallet Passes documentation, `Pass` and `PassFields`, style storeCard.
     """
     colors = palette(content.color, content.secondary_color)
-    files: dict[str, bytes] = {"pass.json": _json(_pass(content, colors, serial, signer)), **marks(colors)}
+    files: dict[str, bytes] = {"pass.json": _json(_pass(content, colors, serial, signer, updates)), **marks(colors)}
     if content.progress is not None:
         files |= strip(colors, content.progress)
     for language, texts in content.texts.items():
@@ -105,7 +126,9 @@ def archived(rendered: Rendered, signature: bytes) -> bytes:
 # ------------------------------------------------------------------ pass.json
 
 
-def _pass(content: PassContent, colors: Palette, serial: str, signer: Signer) -> dict[str, Any]:
+def _pass(
+    content: PassContent, colors: Palette, serial: str, signer: Signer, updates: UpdatesFrom | None
+) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "formatVersion": 1,
         "passTypeIdentifier": signer.pass_type_id,
@@ -129,6 +152,9 @@ def _pass(content: PassContent, colors: Palette, serial: str, signer: Signer) ->
         shown["barcodes"] = [{**code, "altText": content.barcode_text}]
     if content.is_voided:
         shown["voided"] = True
+    if updates is not None:
+        shown["webServiceURL"] = updates.web_service_url
+        shown["authenticationToken"] = updates.authentication_token
     return shown
 
 

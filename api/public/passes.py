@@ -1,17 +1,17 @@
 """A card as a pass in its holder's phone."""
 
-from datetime import UTC
 from email.utils import format_datetime
 from http import HTTPStatus
 from typing import Annotated, Any
 
 import structlog
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Header, Request, Response
 
 from api.bodies import StrictRoute
-from api.dependencies import Public, TheLedger, TheParts
+from api.dependencies import Public, TheLedger, TheParts, TheReader, public_caller
 from api.errors import AppleWalletOff, AppleWalletUnavailable
 from api.openapi import responses
+from api.public.apple_web_service import last_modified
 from api.public.cards import QrToken, held
 from ledger import errors
 from wallet_sync.apple_certificates import AppleKeysUnfit
@@ -33,15 +33,28 @@ log = structlog.get_logger("api.public.passes")
     },
 )
 async def download_apple_pass(
+    request: Request,
     qr_code_data: QrToken,
     parts: TheParts,
     ledger: TheLedger,
+    reader: TheReader,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """Signed when it is asked for, as the card is now. A card that cannot be used comes as a voided pass."""
+    """Signed when it is asked for, as the card is now. A card that cannot be used comes as a voided pass.
+
+    Its serial number is recorded before the first byte leaves: a phone may register the moment it has the pass.
+    """
     if parts.apple is None:
         raise AppleWalletOff
-    card = await held(ledger, qr_code_data)
+    known = await held(ledger, qr_code_data)
+    await ledger.passes.issue_apple(
+        known["id"],
+        pass_type_id=parts.apple.pass_type_id,
+        serial_number=parts.apple.serial_of(known["id"]),
+        caller=public_caller(request, known["vendor_id"]),
+    )
+    changed_at = await last_modified(reader, known["id"])
+    card = await held(ledger, qr_code_data)  # As it is after that: no change may hide behind a time that counts it.
     program: dict[str, Any] = card["program"]
     vendor = await ledger.vendors.find(card["vendor_id"])
     try:
@@ -49,10 +62,9 @@ async def download_apple_pass(
     except AppleKeysUnfit as unfit:
         log.warning("apple-wallet-unfit", error=str(unfit))
         raise AppleWalletUnavailable from None
-    changed_at = max(card["updated_at"], program["updated_at"], program["rules_effective_from"], vendor["updated_at"])
     headers = {
         "ETag": tag,
-        "Last-Modified": format_datetime(changed_at.astimezone(UTC), usegmt=True),
+        "Last-Modified": format_datetime(changed_at, usegmt=True),
         "Cache-Control": "no-store",
     }
     if content is None:

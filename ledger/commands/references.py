@@ -21,6 +21,11 @@ def qr_claim(token: str) -> Claim:
     return Claim("card_qr", EVERYWHERE, digest_of(token))
 
 
+def serial_claim(serial_number: str) -> Claim:
+    """Finds a card's pass by its serial number at Apple."""
+    return Claim("apple_serial", EVERYWHERE, serial_number.encode())
+
+
 def card_of_claim(program_id: UUID, customer_id: UUID) -> Claim:
     """A customer's open card in a program: there is at most one."""
     return Claim("open_card", program_id, customer_id.bytes)

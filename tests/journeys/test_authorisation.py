@@ -132,7 +132,12 @@ def test_every_route_says_who_may_call_it() -> None:
             called = {audience_of(call) for call in calls(route.dependant)} - {None}
             said[context.path] = (called, {Operation(str(context.path), "", {}).audience})
     assert {path for path, (called, expected) in said.items() if called != expected} == set()
-    assert set(said) == {operation.path for operation in OPERATIONS}
+    assert {path for path in said if not is_spelling(path)} == {operation.path for operation in OPERATIONS}
+
+
+def is_spelling(path: str | None) -> bool:
+    """Another way to write an address of Apple's web service, kept out of the description."""
+    return path is not None and ("//" in path or path.endswith("/"))
 
 
 def calls(dependant: Dependant) -> Iterator[Callable[..., Any] | None]:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given as hypothesis_given
 from hypothesis import strategies as st
 
-from ledger import attempts, card, program, staff_pin, vendor
+from ledger import attempts, card, program, staff_pin, vendor, wallet_pass
 from ledger.codec import from_json, from_plain, to_json, to_plain
 from ledger.personal import Secret
 from tests import examples
@@ -26,6 +26,7 @@ STATES = [
     fold([ENROLLED, STAMPED, examples.EARN_REVERSED]),
     fold([examples.REPLACEMENT_ENROLLED, examples.CARD_REPLACED]),
     fold([examples.STAMP_REFUSED]),
+    fold([examples.PASS_ISSUED, examples.DEVICE_REGISTERED]),
     examples.pin(),
     fold([examples.PIN_REJECTED, examples.PIN_LOCKED, examples.PIN_REJECTED], examples.pin()),
 ]
@@ -45,7 +46,7 @@ def hash_of_types(value: Any) -> str:
 
 
 def test_every_state_is_among_those_tried() -> None:
-    kinds = {vendor.Vendor, program.Program, card.Card, attempts.Attempts, staff_pin.StaffPin}
+    kinds = {vendor.Vendor, program.Program, card.Card, attempts.Attempts, staff_pin.StaffPin, wallet_pass.WalletPass}
     assert {type(state) for state in STATES} == kinds
 
 

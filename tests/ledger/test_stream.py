@@ -9,7 +9,7 @@ import orjson
 import pytest
 from eventsourcing.persistence import Notification, StoredEvent
 
-from ledger import attempts, card, program, staff_pin, vendor
+from ledger import attempts, card, program, staff_pin, vendor, wallet_pass
 from ledger.personal import Secret
 from ledger.seal import SubjectKey, unseal
 from ledger.stream import (
@@ -49,6 +49,7 @@ def test_every_event_of_every_noun_has_a_name() -> None:
         card.CardEvent,
         attempts.AttemptEvent,
         staff_pin.StaffPinEvent,
+        wallet_pass.WalletPassEvent,
     )
     assert {cls for union in unions for cls in get_args(union)} == set(EVENT_NAMES.values())
 

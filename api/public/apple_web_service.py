@@ -1,0 +1,292 @@
+"""What phones ask that carry a pass: to be told of changes, what changed, and the pass as it is now.
+
+Source: Apple's "Adding a Web Service to Update Passes". Answers have the statuses it names and, but for the pass and
+the list, no body. A pass is changed when its card, its program or its shop is: the position of the newest event of
+these is its change number, which only grows and is the same for whoever asks.
+"""
+
+import hmac
+import re
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime, parsedate_to_datetime
+from http import HTTPStatus
+from typing import Annotated, Any
+
+import orjson
+import structlog
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
+
+from api.bodies import StrictRoute
+from api.dependencies import Parts, Public, TheLedger, TheParts, TheReader
+from api.errors import AppleWalletOff, AppleWalletUnavailable, MalformedRequest
+from api.middleware import request_id_of
+from api.openapi import responses
+from api.wallets import AppleWallet
+from ledger.commands import Ledger
+from ledger.commands.caller import Caller
+from ledger.commands.references import CardReference
+from ledger.decision import Stream
+from ledger.errors import CardIsErased, CardNotFound, RateLimited, StoreAway
+from ledger.reader import Reader
+from ledger.stream import Actor
+from projections import apple_device_registrations
+from wallet_sync.apple_certificates import AppleKeysUnfit
+from wallet_sync.apple_pass import MEDIA_TYPE
+
+router = APIRouter(tags=["apple"], dependencies=[Public], route_class=StrictRoute)
+
+# Where times have seconds and two stamps may fall into one, a time that counts changes loses none of them.
+NO_CHANGE = datetime(2020, 1, 1, tzinfo=UTC)
+LOG_LINES_MAX = 100
+LOG_CHARACTERS_MAX = 2_000
+LOGS_PER_MINUTE = RateLimitItemPerMinute(30)
+LOG_STATUSES = ("400", "401", "404", "429", "500", "503")
+DEVICE = re.compile(r"[\x21-\x7e]{1,128}")
+PUSH_TOKEN = re.compile(r"[0-9A-Fa-f]{1,256}")
+
+_log_limiter = MovingWindowRateLimiter(MemoryStorage())
+log = structlog.get_logger("api.public.apple_web_service")
+
+# ------------------------------------------------------------------ who asks
+
+
+async def _apple(parts: TheParts) -> AppleWallet:
+    if parts.apple is None:
+        raise AppleWalletOff
+    return parts.apple
+
+
+Apple = Annotated[AppleWallet, Depends(_apple)]
+
+
+async def _shown_pass(
+    pass_type_id: str,
+    serial_number: str,
+    apple: Apple,
+    parts: TheParts,
+    ledger: TheLedger,
+    authorization: Annotated[str, Header(description="`ApplePass` and the pass's own token.")] = "",
+) -> Stream | None:
+    """The pass named in the path, if the token belongs to it. Unknown passes cost as much as wrong tokens."""
+    scheme, _, token = authorization.partition(" ")
+    expected = apple.token_of(pass_type_id, serial_number)
+    is_right = hmac.compare_digest(token.encode(errors="replace"), expected.encode())
+    schemes = ("applepass", "androidpass") if parts.settings.apple_android_readers else ("applepass",)
+    found = await ledger.passes.find_apple(pass_type_id, serial_number)
+    return found if is_right and scheme.lower() in schemes else None
+
+
+ShownPass = Annotated[Stream | None, Depends(_shown_pass)]
+
+
+def _phone(request: Request, found: Stream) -> Caller:
+    assert found.vendor_id is not None
+    return Caller(found.vendor_id, Actor("customer", "phone", "apple_pass"), "wallet", request_id_of(request.scope))
+
+
+def _unauthorized() -> Response:
+    return Response(status_code=HTTPStatus.UNAUTHORIZED, headers={"WWW-Authenticate": "ApplePass"})
+
+
+# ------------------------------------------------------------------ registrations
+
+
+async def register_device(
+    request: Request, device: str, found: ShownPass, parts: TheParts, ledger: TheLedger
+) -> Response:
+    """201 where the phone is new to the pass, 200 where it was registered; a new push token replaces the old one."""
+    body = _object(await request.body())
+    token = body.get("pushToken")
+    if found is None:
+        return _unauthorized()
+    if not DEVICE.fullmatch(device):
+        raise MalformedRequest(what="device", why="it has 1 to 128 visible ASCII characters")
+    if not isinstance(token, str) or not PUSH_TOKEN.fullmatch(token):
+        raise MalformedRequest(what="body", why="pushToken is not hexadecimal")
+    try:
+        outcome = await ledger.passes.register(found, device=device, push_token=token, caller=_phone(request, found))
+    except CardIsErased:
+        return _unauthorized()
+    await _in_the_tables(parts, outcome.position)
+    created = orjson.loads(outcome.answer)["created"]
+    return Response(status_code=HTTPStatus.CREATED if created else HTTPStatus.OK)
+
+
+async def unregister_device(
+    request: Request, device: str, found: ShownPass, parts: TheParts, ledger: TheLedger
+) -> Response:
+    """200, also where the phone was not registered."""
+    if found is None:
+        return _unauthorized()
+    outcome = await ledger.passes.unregister(found, device=device, caller=_phone(request, found))
+    await _in_the_tables(parts, outcome.position)
+    return Response(status_code=HTTPStatus.OK)
+
+
+async def _in_the_tables(parts: Parts, position: int | None) -> None:
+    """The phone asks next what changed, which the tables answer. Late tables are no error of the phone's."""
+    if position is not None:
+        await parts.waiter.wait_for(position, timeout_seconds=parts.settings.min_position_wait_seconds)
+
+
+async def list_changed_passes(
+    device: str,
+    pass_type_id: str,
+    _: Apple,
+    reader: TheReader,
+    passes_updated_since: Annotated[
+        str | None, Query(alias="passesUpdatedSince", description="The `lastUpdated` of the answer before.")
+    ] = None,
+) -> Response:
+    """The phone's passes that changed since; 204 where none did. Without a token: who knows the phone's id may ask."""
+    is_one = DEVICE.fullmatch(device) and DEVICE.fullmatch(pass_type_id)
+    passes = await apple_device_registrations.registered_since(reader, device, pass_type_id) if is_one else []
+    since = _change_number(passes_updated_since)
+    changed = [(serial, number) for serial, number in passes if number > since]
+    if not changed:
+        return Response(status_code=HTTPStatus.NO_CONTENT)
+    told = {
+        "serialNumbers": [serial for serial, _ in changed],
+        "lastUpdated": str(max(number for _, number in changed)),
+    }
+    return Response(orjson.dumps(told), media_type="application/json")
+
+
+def _change_number(tag: str | None) -> int:
+    """What cannot be read is no tag of ours: then everything has changed."""
+    return int(tag) if tag and tag.isascii() and tag.isdigit() and len(tag) <= 18 else -1
+
+
+# ------------------------------------------------------------------ the pass
+
+
+async def read_pass(
+    found: ShownPass,
+    apple: Apple,
+    ledger: TheLedger,
+    reader: TheReader,
+    if_modified_since: Annotated[str | None, Header()] = None,
+) -> Response:
+    """The pass as its card is now, whatever led here; a card that cannot be used comes as a voided pass."""
+    if found is None:
+        return _unauthorized()
+    changed_at = await last_modified(reader, found.state.card_id)
+    headers = {"Last-Modified": format_datetime(changed_at, usegmt=True), "Cache-Control": "no-store"}
+    if _is_not_older(if_modified_since, changed_at):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    content = await _made(apple, ledger, found)
+    if content is None:
+        return _unauthorized()
+    return Response(content, media_type=MEDIA_TYPE, headers=headers)
+
+
+async def _made(apple: AppleWallet, ledger: Ledger, found: Stream) -> bytes | None:
+    try:
+        card = await ledger.cards.look_up(CardReference(str(found.state.card_id)), None)
+    except (CardNotFound, CardIsErased):
+        return None
+    vendor = await ledger.vendors.find(card["vendor_id"])
+    try:
+        _, content = await apple.make(card, card["program"], vendor["name"], unless=None)
+    except AppleKeysUnfit as unfit:
+        log.warning("apple-wallet-unfit", error=str(unfit))
+        raise AppleWalletUnavailable from None
+    return content
+
+
+async def last_modified(reader: Reader, card_id: Any) -> datetime:
+    """A time for the change a pass has come to: later for each change, and never in the future.
+
+    It is read before the pass is made, so that a change in between is told again rather than not at all.
+    """
+    return NO_CHANGE + timedelta(seconds=await apple_device_registrations.change_number(reader, card_id) or 0)
+
+
+def _is_not_older(text: str | None, changed_at: datetime) -> bool:
+    try:
+        return text is not None and parsedate_to_datetime(text).astimezone(UTC) >= changed_at
+    except (ValueError, OverflowError):
+        return False
+
+
+# ------------------------------------------------------------------ what phones complain of
+
+
+async def take_log(request: Request, _: Apple, parts: TheParts) -> Response:
+    """Complaints are counted by what they are about; their words are nobody's we know, and are not kept."""
+    address = request.client.host if request.client else "unknown"
+    if not _log_limiter.hit(LOGS_PER_MINUTE, "apple log", address):
+        raise RateLimited(retry_after_seconds=60)
+    lines = _object(await request.body()).get("logs")
+    if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+        raise MalformedRequest(what="body", why="logs is not a list of texts")
+    parts.phone_log.update(complaint(line[:LOG_CHARACTERS_MAX]) for line in lines[:LOG_LINES_MAX])
+    return Response(status_code=HTTPStatus.OK)
+
+
+def complaint(line: str) -> str:
+    """What a phone's line is about: a status we gave it, a tag that did not move, or something else."""
+    if "remained the same" in line:
+        return "tag_unchanged"
+    status = re.search(r"\b[1-5]\d\d\b", line.partition(": ")[2])
+    return f"status_{status[0]}" if status and status[0] in LOG_STATUSES else "other"
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    """Phones may say more than we know of, and say it under any media type."""
+    try:
+        told = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        told = None
+    if not isinstance(told, dict):
+        raise MalformedRequest(what="body", why="it is not a JSON object")
+    return told
+
+
+# ------------------------------------------------------------------ addresses
+
+PASS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}, "description": "The pass."},
+    304: {"description": "It has not changed since."},
+    401: {"description": "The token is not that pass's, or there is no such pass."},
+}
+DONE: dict[int | str, dict[str, Any]] = {200: {"description": "Done, or done before."}, 401: PASS[401]}
+CREATED: dict[int | str, dict[str, Any]] = {
+    200: {"description": "It was registered."},
+    201: {"description": "It is now."},
+    401: PASS[401],
+}
+CHANGED: dict[int | str, dict[str, Any]] = {
+    200: {"description": "Serial numbers and the tag for the next time."},
+    204: {"description": "Nothing has changed."},
+}
+
+_REGISTRATIONS = "/devices/{device}/registrations/{pass_type_id}"
+_ROUTES: tuple[tuple[str, str, Any, str, dict[int | str, dict[str, Any]]], ...] = (
+    ("POST", _REGISTRATIONS + "/{serial_number}", register_device, "Register a phone for a pass", CREATED),
+    ("DELETE", _REGISTRATIONS + "/{serial_number}", unregister_device, "Unregister a phone", DONE),
+    ("GET", _REGISTRATIONS, list_changed_passes, "List the passes that changed", CHANGED),
+    ("GET", "/passes/{pass_type_id}/{serial_number}", read_pass, "The pass as it is now", PASS),
+    ("POST", "/log", take_log, "Take in what a phone complains of", {200: {"description": "Counted."}}),
+)
+
+
+def _add_routes() -> None:
+    """Each as documented, and as clients write it that join addresses blindly: `//v1`, and a slash at the end."""
+    for method, path, endpoint, summary, told in _ROUTES:
+        for before, after in (("", ""), ("/", ""), ("", "/"), ("/", "/")):
+            router.add_api_route(
+                f"/apple{before}/v1{path}{after}",
+                endpoint,
+                methods=[method],
+                summary=summary,
+                response_class=Response,
+                responses=responses(AppleWalletOff, AppleWalletUnavailable, RateLimited, StoreAway) | told,
+                include_in_schema=not before and not after,
+            )
+
+
+_add_routes()

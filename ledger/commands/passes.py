@@ -1,0 +1,171 @@
+"""Passes in phones: that a card's pass was given out, and which phones want to hear when it changes."""
+
+import hmac
+from collections.abc import Callable
+from datetime import datetime
+from uuid import UUID
+
+from ledger import wallet_pass
+from ledger.commands import answers
+from ledger.commands.caller import Caller, just_this, utc_now
+from ledger.commands.references import CardReference, serial_claim
+from ledger.committer import Committer
+from ledger.decision import Append, Claimed, Command, Decision, Outcome, Stream, View
+from ledger.ids import derived, wallet_pass_id
+from ledger.reader import Reader
+from ledger.seal import MasterKey, SubjectKey, unseal
+from ledger.wallet_pass import Device, WalletPass
+
+
+class PassCommands:
+    """What happens to passes. A phone's name and its push token are sealed with the key of the card's holder."""
+
+    def __init__(
+        self,
+        committer: Committer,
+        reader: Reader,
+        master_key: MasterKey,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._committer = committer
+        self._reader = reader
+        self._registrations = master_key.derive("apple registrations")
+        self._clock = clock
+
+    async def issue_apple(self, card_id: UUID, *, pass_type_id: str, serial_number: str, caller: Caller) -> None:
+        """Note that a card's pass is given out: from then on its serial number finds the card.
+
+        Nothing is recorded where that is known already.
+
+        Raises: CardNotFound.
+        """
+        stream_id, card = wallet_pass_id(card_id), CardReference(str(card_id))
+        if _is_issued(await self._reader.view([stream_id]), stream_id, pass_type_id, serial_number):
+            return
+
+        def decide(view: View) -> Decision:
+            of, now = card.find(view, caller.vendor_id), self._clock()
+            stream = view.stream(stream_id)
+            events = wallet_pass.issue(
+                stream.state if stream else None,
+                card_id=card_id,
+                customer_id=of.state.customer_id,
+                pass_type_id=pass_type_id,
+                serial_number=serial_number,
+                now=now,
+            )
+            envelope = caller.envelope("wallet_pass", now, program_id=of.parent_id)
+            claim = serial_claim(serial_number)
+            return Decision(
+                appends=[Append(stream_id, "wallet_pass", of.parent_id, events, envelope)] if events else [],
+                claims=[Claimed(claim, stream_id)] if view.owner(claim) is None else [],
+                answer=lambda *_: {},
+            )
+
+        await self._committer.submit(
+            Command(
+                vendor_id=caller.vendor_id,
+                once=just_this(),
+                decide=decide,
+                streams=[stream_id, card_id],
+                claims=[serial_claim(serial_number)],
+            )
+        )
+
+    async def find_apple(self, pass_type_id: str, serial_number: str) -> Stream | None:
+        """The pass of this type with this serial number; its state tells the card. None where there is none."""
+        claim = serial_claim(serial_number)
+        view = await self._reader.view([], [claim])
+        owner = view.owner(claim)
+        stream = view.stream(owner.stream_id) if owner else None
+        if stream is None or not isinstance(stream.state, WalletPass) or stream.state.pass_type_id != pass_type_id:
+            return None
+        return stream
+
+    async def register(self, found: Stream, *, device: str, push_token: str, caller: Caller) -> Outcome:
+        """A phone wants to hear when the pass changes; the same phone with another push token takes the new one.
+
+        Args:
+            found: As `find_apple` gives it.
+
+        Returns: `{"created": …}`, true where the phone was not registered for this pass; nothing is recorded where
+            it was, with the same token.
+
+        Raises: CardIsErased where the holder was forgotten.
+        """
+        subject = await self._subject(found)
+        registration_id = self._registration_id(found.state, device)
+
+        def is_known(known: Device) -> bool:
+            return _plain(known, subject, found.stream_id) == push_token
+
+        def decide(view: View) -> Decision:
+            stream, now = _pass(view, found), self._clock()
+            created = str(registration_id) not in stream.state.devices
+            events = wallet_pass.register(
+                stream.state,
+                registration_id=registration_id,
+                device=device,
+                push_token=push_token,
+                is_known=is_known,
+                now=now,
+            )
+            return self._decided(stream, events, caller, now, subject, {"created": created})
+
+        return await self._submit(found, decide, caller)
+
+    async def unregister(self, found: Stream, *, device: str, caller: Caller) -> Outcome:
+        """The phone does not want to hear any more. Nothing is recorded where it was not registered."""
+        registration_id = self._registration_id(found.state, device)
+
+        def decide(view: View) -> Decision:
+            stream, now = _pass(view, found), self._clock()
+            events = wallet_pass.unregister(stream.state, registration_id=registration_id, reason="asked", now=now)
+            return self._decided(stream, events, caller, now, None, {})
+
+        return await self._submit(found, decide, caller)
+
+    # ------------------------------------------------------------------ pieces
+
+    async def _submit(self, found: Stream, decide: Callable[[View], Decision], caller: Caller) -> Outcome:
+        return await self._committer.submit(
+            Command(vendor_id=caller.vendor_id, once=just_this(), decide=decide, streams=[found.stream_id])
+        )
+
+    def _decided(
+        self,
+        stream: Stream,
+        events: list[wallet_pass.WalletPassEvent],
+        caller: Caller,
+        now: datetime,
+        subject: SubjectKey | None,
+        answer: dict[str, bool],
+    ) -> Decision:
+        envelope = caller.envelope("wallet_pass", now, program_id=stream.parent_id)
+        append = Append(stream.stream_id, "wallet_pass", stream.parent_id, events, envelope, subject)
+        return Decision(appends=[append] if events else [], answer=lambda *_: dict(answer))
+
+    def _registration_id(self, state: WalletPass, device: str) -> UUID:
+        """The same for the same phone and pass, and telling nothing about either."""
+        named = "\0".join((device, state.pass_type_id, state.serial_number)).encode()
+        return UUID(bytes=hmac.digest(self._registrations, named, "sha256")[:16])
+
+    async def _subject(self, stream: Stream) -> SubjectKey:
+        assert stream.vendor_id is not None
+        return await self._reader.subject_key(derived(*answers.subject_of(stream.vendor_id, stream.state.customer_id)))
+
+
+def _is_issued(view: View, stream_id: UUID, pass_type_id: str, serial_number: str) -> bool:
+    stream = view.stream(stream_id)
+    state = stream.state if stream else None
+    return isinstance(state, WalletPass) and (state.pass_type_id, state.serial_number) == (pass_type_id, serial_number)
+
+
+def _pass(view: View, found: Stream) -> Stream:
+    stream = view.stream(found.stream_id)
+    assert stream is not None, "a pass once issued stays in the stream"
+    return stream
+
+
+def _plain(device: Device, subject: SubjectKey, stream_id: UUID) -> str | None:
+    return unseal(device.push_token, subject, stream_id=stream_id).plain
