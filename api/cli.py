@@ -94,6 +94,22 @@ def project() -> None:
         project_until_stopped(database)
 
 
+@app.command("sync-wallets")
+def sync_wallets() -> None:
+    """Tell phones what changed, until Ctrl-C. Run it beside `serve` and `project`."""
+    from api.database import opened
+    from api.logs import configure
+    from api.serving import sync_until_stopped
+    from api.settings import read_settings, variable
+
+    settings = read_settings()
+    configure(settings.log_format, settings.log_level)
+    if settings.apple_pass_type_id is None:
+        raise typer.BadParameter(f"no wallet is set up: {variable('apple_pass_type_id')} is not set")
+    with opened(settings) as database:
+        sync_until_stopped(settings, database)
+
+
 @app.command()
 def rebuild(
     tables: Annotated[list[str] | None, typer.Argument(help="Tables to make anew; none: all.")] = None,
@@ -225,6 +241,19 @@ def dev_certificates(
     }
     for name, value in settings.items():
         typer.echo(f"export {variable(name)}={shlex.quote(str(value))}")
+
+
+@wallet.command("retry")
+def retry(
+    card: Annotated[UUID | None, typer.Option(help="Only what this card's phones are owed.")] = None,
+) -> None:
+    """Try at once again what failed or was given up."""
+    from api.database import opened
+    from api.settings import read_settings
+    from wallet_sync.wallet_work import retry_at_once
+
+    with opened(read_settings()) as database:
+        typer.echo(f"{retry_at_once(database.url, card)} to be tried again.")
 
 
 class _Progress:

@@ -34,7 +34,7 @@ KEYS = frozenset(
         "projection", "name", "version", "revision", "waiting", "rounds", "again_in_seconds", "fencing_token", "pid",
         "port", "host", "setting", "signal", "restarts",
         # wallets
-        "provider", "due", "pushed", "parked", "count", "days_left",
+        "provider", "due", "pushed", "parked", "count", "days_left", "tokens", "bad", "module",
     }
 )  # fmt: skip
 
@@ -76,7 +76,7 @@ def configure(form: Literal["json", "console"] = "json", level: str = "info") ->
         logger.handlers.clear()
         logger.propagate = True
         logger.setLevel(max(least, quietest))
-    for name in ("psycopg", "psycopg.pool", "asyncio", "httpx2", "httpcore2"):
+    for name in ("psycopg", "psycopg.pool", "asyncio", "httpx2", "httpcore2", "hpack"):
         logging.getLogger(name).setLevel(max(least, logging.WARNING))
 
 

@@ -75,7 +75,7 @@ def create_app(settings: Settings, keys: Keys, conninfo: str) -> FastAPI:
         pool: Pool = AsyncConnectionPool(
             conninfo,
             kwargs={"autocommit": True, "connect_timeout": 2},
-            configure=_act_as_application,
+            configure=act_as_application,
             min_size=1,
             max_size=READERS_MAX,
             timeout=1,
@@ -141,7 +141,7 @@ def create_app(settings: Settings, keys: Keys, conninfo: str) -> FastAPI:
     return app
 
 
-async def _act_as_application(connection: AsyncConnection[Any]) -> None:
+async def act_as_application(connection: AsyncConnection[Any]) -> None:
     await connection.execute(f"SET ROLE {APP_ROLE}; SET statement_timeout = 5000")
 
 

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -12,12 +12,13 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 
+from api.child import Child
 from api.database import Database
 from api.key_files import load_keys
 from api.logs import configure
 from api.main import create_app
-from api.projecting import ProjectorProcess
 from api.settings import Settings, read_settings, variable
+from api.syncing import sync
 from projections.read_model import Projector
 
 REVIVE_SECONDS = 0.25
@@ -26,33 +27,42 @@ log = structlog.get_logger("api.serving")
 
 
 def run_all(settings: Settings, database: Database, *, projects: bool, ready: Callable[[str], None]) -> None:
-    """Serve until SIGINT or SIGTERM; with `projects` a process beside this one keeps the query tables up."""
-    projector = ProjectorProcess(
-        database.url, database.keys.master_key, log_format=settings.log_format, log_level=settings.log_level
-    )
+    """Serve until SIGINT or SIGTERM; with `projects` processes beside this one keep the query tables and phones up."""
+    wanted = ["api.projecting", "api.syncing"] if settings.apple_pass_type_id else ["api.projecting"]
+    children = [
+        Child(
+            module,
+            database.url,
+            database.keys.master_key,
+            log_format=settings.log_format,
+            log_level=settings.log_level,
+        )
+        for module in (wanted if projects else [])
+    ]
     # uvicorn raises the signal again once it has shut down; then ours lets the blocks around it end in order.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     server = uvicorn.Server(_config(settings, create_app(settings, database.keys, database.url)))
     try:
-        if projects:
-            projector.start()
+        for child in children:
+            child.start()
         # On the loop that uvicorn gives its workers too: uvloop, where it is to be had.
         with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
-            runner.run(_serve(server, settings, database, projector, ready))
+            runner.run(_serve(server, settings, database, children, ready))
     except KeyboardInterrupt:
         pass
     finally:
-        projector.stop()
+        for child in children:
+            child.stop()
 
 
 async def _serve(
     server: uvicorn.Server,
     settings: Settings,
     database: Database,
-    projector: ProjectorProcess,
+    children: Sequence[Child],
     ready: Callable[[str], None],
 ) -> None:
-    revival = asyncio.create_task(_keep_alive(database, projector))
+    revival = asyncio.create_task(_keep_alive(database, children))
     announcement = asyncio.create_task(_announce(server, settings, ready))
     try:
         await server.serve()
@@ -61,8 +71,8 @@ async def _serve(
         announcement.cancel()
 
 
-async def _keep_alive(database: Database, projector: ProjectorProcess) -> None:
-    """The embedded server and the projector, back within a moment.
+async def _keep_alive(database: Database, children: Sequence[Child]) -> None:
+    """The embedded server and the children, back within a moment.
 
     The server is started from this, the main thread: its life is tied to it.
     """
@@ -73,9 +83,10 @@ async def _keep_alive(database: Database, projector: ProjectorProcess) -> None:
         except Exception as error:
             log.error("database-not-revived", error=type(error).__name__)
         try:
-            projector.revive()
+            for child in children:
+                child.revive()
         except OSError as error:
-            log.error("projector-not-revived", error=type(error).__name__)
+            log.error("child-not-revived", error=type(error).__name__)
 
 
 async def _announce(server: uvicorn.Server, settings: Settings, ready: Callable[[str], None]) -> None:
@@ -138,10 +149,19 @@ def _config(settings: Settings, app: FastAPI) -> uvicorn.Config:
 
 def project_until_stopped(database: Database) -> None:
     """Keep the query tables up until SIGINT or SIGTERM."""
+    _until_stopped(database, Projector(database.url, database.keys.master_key).run)
+
+
+def sync_until_stopped(settings: Settings, database: Database) -> None:
+    """Keep the wallets up until SIGINT or SIGTERM."""
+    _until_stopped(database, lambda stop: sync(settings, database.url, database.keys.master_key, stop))
+
+
+def _until_stopped(database: Database, work: Callable[[threading.Event], None]) -> None:
     stop = threading.Event()
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signal_number, lambda *_: stop.set())
-    thread = threading.Thread(target=Projector(database.url, database.keys.master_key).run, args=(stop,))
+    thread = threading.Thread(target=work, args=(stop,))
     thread.start()
     while thread.is_alive():
         thread.join(REVIVE_SECONDS)

@@ -96,6 +96,12 @@ class Settings(BaseSettings):
         " `LOYALTY_PUBLIC_URL`.",
     )
 
+    apple_push_url: str = Field(
+        "https://api.push.apple.com", description="Apple's push service. Another one only to try things out."
+    )
+    apple_push_ca: Path | None = Field(
+        None, description="File of the authority, PEM, that the push service is verified with. Absent: the system's."
+    )
     apple_android_readers: bool = Field(
         False, description="`1`: Android apps that read Apple's passes, and say `AndroidPass`, get updates too."
     )
@@ -158,6 +164,7 @@ class Settings(BaseSettings):
         "apple_key_password",
         "apple_wwdr",
         "apple_contact",
+        "apple_push_ca",
         mode="before",
     )
     @classmethod

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
+import orjson
+
 from ledger import wallet_pass
 from ledger.commands import answers
 from ledger.commands.caller import Caller, just_this, utc_now
@@ -14,6 +16,7 @@ from ledger.decision import Append, Claimed, Command, Decision, Outcome, Stream,
 from ledger.ids import derived, wallet_pass_id
 from ledger.reader import Reader
 from ledger.seal import MasterKey, SubjectKey, unseal
+from ledger.stream import Actor
 from ledger.wallet_pass import Device, WalletPass
 
 
@@ -124,6 +127,28 @@ class PassCommands:
             return self._decided(stream, events, caller, now, None, {})
 
         return await self._submit(found, decide, caller)
+
+    async def forget(self, card_id: UUID, registration_id: UUID, *, gone_at: datetime, actor: Actor) -> bool:
+        """Unregister a phone that Apple calls gone, unless it registered again since.
+
+        Returns: Whether it is unregistered now.
+        """
+        found = await self._reader.stream(wallet_pass_id(card_id))
+        if found is None or found.vendor_id is None:
+            return True
+        caller = Caller(found.vendor_id, actor, "wallet", f"forget-{registration_id}")
+
+        def decide(view: View) -> Decision:
+            stream, now = _pass(view, found), self._clock()
+            known = stream.state.devices.get(str(registration_id))
+            events: list[wallet_pass.WalletPassEvent] = []
+            if known is not None and known.registered_at < gone_at:
+                events = wallet_pass.unregister(stream.state, registration_id=registration_id, reason="gone", now=now)
+            answer = {"forgotten": known is None or bool(events)}
+            return self._decided(stream, events, caller, now, None, answer)
+
+        outcome = await self._submit(found, decide, caller)
+        return bool(orjson.loads(outcome.answer)["forgotten"])
 
     # ------------------------------------------------------------------ pieces
 

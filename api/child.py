@@ -1,0 +1,102 @@
+"""Work beside the API in processes of their own: requests and that work do not wait for each other's turn.
+
+A child lives as long as its input stays open. Whoever started it may be killed: then it ends in order, and nothing is
+left.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+
+import orjson
+import structlog
+
+from api.logs import configure
+from ledger.seal import MasterKey
+
+RESTART_SECONDS = 1.0  # At most one start in so long, should it die again and again.
+STOP_SECONDS = 10.0
+NICENESS = 10  # Where processors are short tills come first: what follows may be a moment later, a queue may not.
+
+log = structlog.get_logger("api.child")
+
+
+class Child:
+    """A process that runs a module of ours, from `start` to `stop`.
+
+    Args:
+        module: What it runs; its `main` calls `told`.
+        log_format, log_level: As in the settings: its lines go where ours go.
+    """
+
+    def __init__(
+        self, module: str, database_url: str, master_key: MasterKey, *, log_format: str, log_level: str
+    ) -> None:
+        self._module = module
+        # On its input rather than in its environment, which others on the machine may read.
+        self._told = orjson.dumps([database_url, master_key.to_base64(), log_format, log_level]) + b"\n"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started_at = 0.0
+        self._restarts = 0
+
+    def start(self) -> None:
+        self._started_at = time.monotonic()
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", self._module],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for us: it ends when we do, once the last request is answered.
+        )
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):  # It died at once; `revive` finds that out.
+            self._process.stdin.write(self._told)
+            self._process.stdin.flush()
+
+    def revive(self) -> None:
+        """Start it again if it died; a no-op while it lives."""
+        if self._process is None or self._process.poll() is None:
+            return
+        if time.monotonic() - self._started_at >= RESTART_SECONDS:
+            self._restarts += 1
+            log.error(
+                "child-died", module=self._module, error=f"exit {self._process.returncode}", restarts=self._restarts
+            )
+            self._close()
+            self.start()
+
+    def stop(self) -> None:
+        """Let it finish its batch and give its lease back."""
+        if self._process is None:
+            return
+        self._close()
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()  # Nothing is lost: a batch is a transaction.
+            self._process.wait()
+
+    def _close(self) -> None:
+        assert self._process is not None and self._process.stdin is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
+
+
+def told() -> tuple[str, MasterKey, threading.Event]:
+    """What a child is told when it begins: the database, the master key, and an event that is set when it shall end."""
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    database_url, master_key, log_format, log_level = orjson.loads(sys.stdin.buffer.readline())
+    configure(log_format, log_level)
+    os.nice(NICENESS)
+    threading.Thread(target=_stop_with_input, args=(stop,), daemon=True).start()
+    return database_url, MasterKey.from_base64(master_key), stop
+
+
+def _stop_with_input(stop: threading.Event) -> None:
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    stop.set()

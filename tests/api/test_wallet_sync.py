@@ -1,0 +1,200 @@
+"""From a stamp to a phone that rings: the service, the wallet sync and Apple's push service as real processes speak."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from api.syncing import sync
+from tests import fake_apns as apns
+from tests.api.test_passes import settings_for
+from tests.fake_apns import FakeApns, fake_apns
+from tests.ledgers import MASTER_KEY
+from tests.phones import Carried, Phone
+from tests.service import Service, Till, ok
+from wallet_sync.dev_certificates import make_dev_certificates
+from wallet_sync.wallet_work import retry_at_once
+
+BASE = "/api/v1/loyalty/apple"
+QUIET = 2.0  # Seconds in which changes of a card are gathered.
+
+
+class Scene(NamedTuple):
+    service: Service
+    apple: FakeApns
+    till: Till
+    settings: Any
+
+    def card(self, **program: Any) -> dict[str, Any]:
+        return self.till.card(self.till.program(cooldown_minutes=0, max_daily_stamps=20, **program)["id"])
+
+    def phone_with(self, card: dict[str, Any], **given: Any) -> tuple[Phone, Carried]:
+        self.service.catch_up()
+        phone = Phone(self.service.http, BASE, **given)
+        carried = phone.add(self.service.public.get(f"/cards/{card['qr_code_data']}/apple.pkpass"))
+        phone.refresh()
+        return phone, carried
+
+    def pushes(self, phone: Phone) -> int:
+        return sum(push.token == phone.push_token for push in self.apple.pushes)
+
+    def work(self, card: dict[str, Any]) -> list[dict[str, Any]]:
+        return self.service.rows("SELECT * FROM wallet_work WHERE card_id = %s", card["id"])
+
+    @contextmanager
+    def syncing(self) -> Iterator[None]:
+        stop = threading.Event()
+        thread = threading.Thread(target=sync, args=(self.settings, self.service.database_url, MASTER_KEY, stop))
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+
+@pytest.fixture
+def scene(database_url: str, tmp_path: Path) -> Iterator[Scene]:
+    made = make_dev_certificates(tmp_path / "certificates", now=datetime.now(UTC))
+    with fake_apns(made, tmp_path) as apple:
+        settings = settings_for(made) | {"apple_push_url": apple.url, "apple_push_ca": apple.ca_file}
+        with Service(database_url, public_url="https://cards.example", **settings) as service:
+            yield Scene(service, apple, service.shop(), service._settings)
+
+
+def soon(is_so: Callable[[], bool], seconds: float = 15.0) -> None:
+    gives_up = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < gives_up, "it did not come to that"
+        time.sleep(0.05)
+
+
+# ------------------------------------------------------------------ one change, one push
+
+
+def test_a_stamp_rings_the_phone_once_and_it_shows_the_stamp(scene: Scene) -> None:
+    card = scene.card()
+    with scene.syncing():
+        phone, carried = scene.phone_with(card)
+        ok(scene.till.stamp(card["id"]))
+        soon(lambda: scene.pushes(phone) == 1)
+        assert phone.refresh() == [carried.told["serialNumber"]]
+        assert phone.alerts == ["Now on the card: 1 / 10"]
+        time.sleep(QUIET + 1)
+        assert scene.pushes(phone) == 1
+    (row,) = scene.work(card)
+    assert (row["synced"], row["desired"], row["last_error"]) == (3, 3, None)  # Issued, then looked at, then stamped.
+
+
+def test_ten_stamps_within_a_second_make_one_push(scene: Scene) -> None:
+    card = scene.card()
+    with scene.syncing():
+        phone, _ = scene.phone_with(card)
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda _: ok(scene.till.stamp(card["id"])), range(10)))
+        soon(lambda: scene.pushes(phone) == 1)
+        time.sleep(QUIET + 1)
+        assert scene.pushes(phone) == 1
+
+
+def test_what_changes_nothing_on_the_pass_pushes_nothing(scene: Scene) -> None:
+    card = scene.card()
+    with scene.syncing():
+        phone, _ = scene.phone_with(card)
+        ok(scene.service.admin.patch(f"/vendors/{scene.till.vendor_id}", {"name": "Café Beim Rousegäertchen"}))
+        scene.service.admin.api_key(scene.till.vendor_id, "read")
+        time.sleep(QUIET + 1.5)
+        assert scene.pushes(phone) == 0
+
+
+def test_another_look_of_the_program_reaches_every_phone(scene: Scene) -> None:
+    program = scene.till.program()
+    cards = [scene.till.card(program["id"]) for _ in range(3)]
+    with scene.syncing():
+        phones = [scene.phone_with(card)[0] for card in cards]
+        ok(scene.till.patch(f"/programs/{program['id']}", {"card_name": "Café-Kaart"}))
+        soon(lambda: [scene.pushes(phone) for phone in phones] == [1, 1, 1])
+
+
+def test_a_phone_with_several_changed_passes_is_woken_once(scene: Scene) -> None:
+    cards = [scene.card(), scene.card()]
+    with scene.syncing():
+        phone, _ = scene.phone_with(cards[0])
+        phone.add(scene.service.public.get(f"/cards/{cards[1]['qr_code_data']}/apple.pkpass"))
+        phone.refresh()
+        for card in cards:
+            ok(scene.till.stamp(card["id"]))
+        soon(lambda: scene.pushes(phone) >= 1)
+        assert len(phone.refresh()) == 2
+        time.sleep(QUIET + 1)
+        assert scene.pushes(phone) == 1
+
+
+# ------------------------------------------------------------------ when it does not work at once
+
+
+def test_nothing_is_lost_while_nobody_syncs(scene: Scene) -> None:
+    card = scene.card()
+    with scene.syncing():
+        phone, _ = scene.phone_with(card)
+        soon(lambda: len(scene.work(card)) == 1)
+    ok(scene.till.stamp(card["id"]))
+    scene.service.catch_up()
+    with scene.syncing():
+        soon(lambda: scene.pushes(phone) == 1)
+
+
+def test_a_phone_is_told_once_apple_is_back(scene: Scene) -> None:
+    card = scene.card()
+    with scene.syncing():
+        phone, _ = scene.phone_with(card)
+        scene.apple.always = apns.DOWN
+        ok(scene.till.stamp(card["id"]))
+        soon(lambda: any(row["last_error"] == "ServiceUnavailable" for row in scene.work(card)))
+        scene.apple.always = None
+        soon(lambda: all(row["synced"] == row["desired"] for row in scene.work(card)), 60)
+        assert phone.refresh() != []
+
+
+def test_a_phone_that_is_gone_is_forgotten(scene: Scene) -> None:
+    card = scene.card()
+    with scene.syncing():
+        phone, _ = scene.phone_with(card)
+        scene.apple.always = replace(apns.GONE, gone_at=datetime.now(UTC) + timedelta(minutes=1))
+        ok(scene.till.stamp(card["id"]))
+        registered = "SELECT count(*) AS n FROM apple_device_registrations WHERE card_id = %s"
+        soon(lambda: scene.service.rows(registered, card["id"])[0]["n"] == 0)
+        soon(lambda: scene.work(card) == [])
+    assert scene.pushes(phone) == 1
+    assert scene.service.differences() == []
+
+
+def test_a_phone_that_registered_again_since_is_not_forgotten(scene: Scene) -> None:
+    card = scene.card()
+    with scene.syncing():
+        phone, _ = scene.phone_with(card)
+        scene.apple.always = apns.GONE  # As Apple saw it long ago.
+        ok(scene.till.stamp(card["id"]))
+        soon(lambda: any(row["last_error"] == "Unregistered" for row in scene.work(card)))
+        sql = "SELECT push_token FROM apple_device_registrations WHERE card_id = %s"
+        assert scene.service.rows(sql, card["id"]) == [{"push_token": phone.push_token}]
+
+
+def test_what_is_parked_is_tried_again_when_asked(scene: Scene) -> None:
+    card = scene.card()
+    with scene.syncing():
+        phone, _ = scene.phone_with(card)
+        scene.apple.always = apns.Answer(400, "PayloadEmpty")
+        ok(scene.till.stamp(card["id"]))
+        soon(lambda: any(row["is_parked"] for row in scene.work(card)))
+        scene.apple.always = None
+        assert retry_at_once(scene.service.database_url) == 1
+        soon(lambda: all(row["synced"] == row["desired"] for row in scene.work(card)))
+        assert scene.pushes(phone) == 2

@@ -1,0 +1,84 @@
+"""Wakes the phones whose passes have come to another revision, and forgets those that Apple calls gone."""
+
+import asyncio
+import random
+from collections import defaultdict
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import structlog
+
+from ledger.commands import Ledger
+from ledger.stream import Actor
+from wallet_sync.apple_push import GIVE_UP_AFTER, ApplePush, Outcome, is_mass_bad, pause_after
+from wallet_sync.wallet_work import Owed, claim, done, failed
+
+BATCH = 200
+ALARM_PAUSE = timedelta(minutes=5)  # Until certificate or topic may have been mended.
+ACTOR = Actor("system", "wallet-sync", "none")
+
+TOKENS = "SELECT id, push_token FROM apple_device_registrations WHERE id = ANY(%s)"
+
+log = structlog.get_logger("wallet_sync.apple_pushes")
+
+
+async def push_due(ledger: Ledger, push: ApplePush, clock: Callable[[], datetime], rng: random.Random) -> int:
+    """Push to the phones whose time has come, each once however many of its passes changed.
+
+    Returns: How many rows were taken; 0 where nothing is due.
+
+    Raises: StoreAway. What was taken is taken again when its lease has ended.
+    """
+    queries = ledger.reader
+    taken = await claim(queries, "apple", BATCH)
+    if not taken:
+        return 0
+    tokens = await queries.rows(TOKENS, ([row.id for row in taken],))
+    token_of = {row[0]: row[1] for row in tokens}
+    by_token: dict[str, list[Owed]] = defaultdict(list)
+    for row in taken:
+        if row.id in token_of:
+            by_token[token_of[row.id]].append(row)
+    await done(queries, "apple", [row for row in taken if row.id not in token_of])  # Gone from the tables by now.
+    outcomes = dict(zip(by_token, await asyncio.gather(*map(push.push, by_token)), strict=True))
+    bad = sum(outcome.what == "bad_token" for outcome in outcomes.values())
+    stops = is_mass_bad(len(outcomes), bad)
+    if stops:
+        log.error("apns-calls-most-tokens-bad", tokens=len(outcomes), bad=bad)
+    for token, outcome in outcomes.items():
+        await _settle(ledger, by_token[token], outcome, clock(), rng, spares_bad=stops)
+    return len(taken)
+
+
+async def _settle(
+    ledger: Ledger, owed: list[Owed], outcome: Outcome, now: datetime, rng: random.Random, *, spares_bad: bool
+) -> None:
+    queries, error = ledger.reader, outcome.reason or f"status {outcome.status}"
+    match outcome.what:
+        case "accepted":
+            await done(queries, "apple", owed)
+        case "gone" | "bad_token" if not spares_bad:
+            # A bad token is bad from now on; a phone that registers again meanwhile is not meant.
+            gone_at = outcome.gone_at if outcome.what == "gone" else now
+            for row in owed:
+                assert row.card_id is not None
+                is_forgotten = gone_at is not None and await ledger.passes.forget(
+                    row.card_id, row.id, gone_at=gone_at, actor=ACTOR
+                )
+                if is_forgotten:
+                    await done(queries, "apple", [row])
+                else:
+                    await failed(queries, "apple", row, error=error, pause=ALARM_PAUSE)
+        case "our_mistake":
+            log.error("apns-refused", error=error)
+            for row in owed:
+                await failed(queries, "apple", row, error=error, pause=ALARM_PAUSE, is_parked=True)
+        case "stop_topic" | "gone" | "bad_token":
+            log.error("apns-stopped", error=error)
+            for row in owed:
+                await failed(queries, "apple", row, error=error, pause=ALARM_PAUSE)
+        case "back_off" | "retry":
+            for row in owed:
+                pause = pause_after(row.failures + 1, outcome, rng) or ALARM_PAUSE
+                is_over = row.failures > 0 and now - row.owed_since > GIVE_UP_AFTER
+                await failed(queries, "apple", row, error=error, pause=pause, is_parked=is_over)

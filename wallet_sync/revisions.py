@@ -1,0 +1,98 @@
+"""Which revision of its pass each card has come to: one more whenever the pass says something else, and only then.
+
+What a pass says is taken from the query tables, so no phone is told of what they do not show yet.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any
+from uuid import UUID
+
+import orjson
+from psycopg import Connection
+
+from ledger.card import Card
+from ledger.codec import from_json
+from ledger.commands import answers
+from ledger.decision import Stream
+from ledger.program import Program
+from wallet_sync.pass_content import pass_content
+
+QUIET = timedelta(seconds=2)  # After the last change: a visit makes several, and phones ring once.
+LONGEST = timedelta(seconds=30)  # After the first one, however many follow.
+
+# Before the facts are read: whoever else looks at the same cards waits, and then sees what is newer.
+HOLD = "SELECT card_id, digest FROM wallet_passes WHERE card_id = ANY(%s) ORDER BY card_id FOR UPDATE"
+FACTS = """
+SELECT c.id, c.vendor_id, c.program_id, c.version, c.state::text, p.version, p.state::text, v.name
+FROM loyalty_cards c JOIN loyalty_programs p ON p.id = c.program_id JOIN vendors v ON v.id = c.vendor_id
+WHERE c.id = ANY(%s)
+"""
+NEW_PASSES = """
+INSERT INTO wallet_passes (card_id, program_id, revision, digest, changed_at)
+SELECT *, 1, '', %s FROM unnest(%s::uuid[], %s::uuid[]) ON CONFLICT (card_id) DO NOTHING
+"""
+REVISE = """
+UPDATE wallet_passes p SET revision = p.revision + 1, digest = n.digest, changed_at = %s
+FROM unnest(%s::uuid[], %s::bytea[]) AS n (card_id, digest) WHERE p.card_id = n.card_id
+"""
+# A push that failed keeps its pause; else the change waits until there was none for a while.
+OWE = """
+UPDATE wallet_work w SET
+    desired = p.revision,
+    owed_since = CASE WHEN w.synced < w.desired THEN w.owed_since ELSE %(now)s END,
+    due_at = CASE
+        WHEN w.failures > 0 AND w.synced < w.desired THEN w.due_at
+        WHEN w.synced < w.desired THEN least(w.owed_since + %(longest)s, %(now)s + %(quiet)s)
+        ELSE %(now)s + %(quiet)s END
+FROM wallet_passes p WHERE p.card_id = w.card_id AND w.card_id = ANY(%(cards)s) AND w.channel IN ('apple', 'google')
+"""
+
+
+def begin(connection: Connection[Any], issued: Sequence[tuple[UUID, UUID]], now: datetime) -> None:
+    """Follow these cards, `(card, program)` each, from now on. Their first revision counts as known to nobody."""
+    cards, programs = [card for card, _ in issued], [program for _, program in issued]
+    connection.execute(NEW_PASSES, (now, cards, programs))
+
+
+def revise(connection: Connection[Any], card_ids: Iterable[UUID], now: datetime) -> int:
+    """Look at what the passes of these cards say, and note what is owed for those that changed.
+
+    Inside the caller's transaction. Cards without a pass cost one look-up.
+
+    Returns: How many passes changed.
+    """
+    held = dict(connection.execute(HOLD, (sorted(set(card_ids)),), binary=True).fetchall())
+    if not held:
+        return 0
+    told = {card_id: digest for card_id, digest in _digests(connection, list(held), now) if held[card_id] != digest}
+    if told:
+        connection.execute(REVISE, (now, list(told), list(told.values())))
+        connection.execute(OWE, {"now": now, "quiet": QUIET, "longest": LONGEST, "cards": list(told)})
+    return len(told)
+
+
+def _digests(connection: Connection[Any], card_ids: list[UUID], now: datetime) -> Iterable[tuple[UUID, bytes]]:
+    programs: dict[tuple[UUID, int], Program] = {}
+    for (
+        card_id,
+        vendor_id,
+        program_id,
+        version,
+        card_state,
+        program_version,
+        program_state,
+        merchant,
+    ) in connection.execute(FACTS, (card_ids,), binary=True):
+        program = programs.get((program_id, program_version))
+        if program is None:
+            program = programs[program_id, program_version] = from_json(Program, program_state)
+        card = from_json(Card, card_state)
+        # Ciphertext stands for what it hides: it is another one whenever a person's details are.
+        sealed = {"name": card.name.sealed if card.name else None, "qr_token": card.qr_token.sealed}
+        stream = Stream(card_id, "card", vendor_id, program_id, version, "", card)
+        rules = answers.program(Stream(program_id, "program", vendor_id, None, program_version, "", program), now)
+        content = pass_content(answers.card(stream, program, now, sealed), rules, {}, merchant=merchant, issuer="")
+        yield card_id, sha256(orjson.dumps(asdict(content))).digest()

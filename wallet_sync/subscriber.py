@@ -1,0 +1,184 @@
+"""Follows the stream, as far as the query tables have come, and notes what each wallet is owed.
+
+Position and what is owed move on in one transaction, and only from the position that was read: any number may run,
+each event counts once, and a crash leaves nothing out.
+"""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import structlog
+from psycopg import Connection
+
+from ledger.commands.caller import utc_now
+from ledger.recorder import APP_ROLE
+from ledger.stream import Recorded, decode
+from ledger.wallet_pass import AppleDeviceRegistered, AppleDeviceUnregistered, ApplePassIssued
+from projections.read_model import NAME as QUERY_TABLES
+from projections.read_model import POSITION, read_batch
+from wallet_sync import revisions
+
+NAME = "wallets"
+POLL_SECONDS = 0.5
+PAUSE_SECONDS = 1.0
+VENDOR_NAMES = ("vendor-updated", "vendor-suspended", "vendor-reinstated")
+
+ENTER = "INSERT INTO projections (name) VALUES (%s) ON CONFLICT (name) DO NOTHING"
+MOVE_ON = """
+UPDATE projections SET position = %s, error = NULL, updated_at = clock_timestamp() WHERE name = %s AND position = %s
+"""
+# Just registered, a phone asks for everything: it knows what there is.
+OWE_PHONES = """
+INSERT INTO wallet_work (channel, id, card_id, desired, synced)
+SELECT 'apple', w.id, w.card_id, p.revision, p.revision
+FROM unnest(%s::uuid[], %s::uuid[]) AS w (id, card_id) JOIN wallet_passes p ON p.card_id = w.card_id
+ON CONFLICT (channel, id) DO UPDATE SET
+    synced = excluded.synced, desired = excluded.desired, failures = 0, last_error = NULL, is_parked = false
+"""
+FORGET_PHONES = "DELETE FROM wallet_work WHERE channel = 'apple' AND id = ANY(%s)"
+OWE_PROGRAMS = """
+INSERT INTO wallet_work (channel, id, desired, synced)
+SELECT 'program', id, %(position)s, 0 FROM loyalty_programs WHERE id = ANY(%(ids)s) OR vendor_id = ANY(%(ids)s)
+ON CONFLICT (channel, id) DO UPDATE SET
+    desired = excluded.desired, owed_since = now(), due_at = now(), failures = 0, is_parked = false
+"""
+
+CARDS_AT_ONCE = 500
+LEASE = timedelta(seconds=60)
+CLAIM_PROGRAM = """
+UPDATE wallet_work SET leased_until = now() + %(lease)s, last_tried_at = now() WHERE channel = 'program' AND id = (
+    SELECT id FROM wallet_work
+    WHERE channel = 'program' AND synced < desired AND NOT is_parked AND due_at <= now()
+        AND (leased_until IS NULL OR leased_until < now())
+    ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED
+) RETURNING id, desired
+"""
+NEXT_CARDS = "SELECT card_id FROM wallet_passes WHERE program_id = %s AND card_id > %s ORDER BY card_id LIMIT %s"
+KEEP_PROGRAM = "UPDATE wallet_work SET leased_until = now() + %(lease)s WHERE channel = 'program' AND id = %(id)s"
+PROGRAM_DONE = """
+UPDATE wallet_work SET synced = greatest(synced, %s), last_done_at = now(), leased_until = NULL
+WHERE channel = 'program' AND id = %s
+"""
+
+
+class Subscriber:
+    """Any number may run; they take turns by chance. A program's cards are looked at in between, some at a time."""
+
+    def __init__(self, conninfo: str) -> None:
+        self._conninfo = conninfo
+        self._program: _Program | None = None
+
+    def run(self, stop: threading.Event) -> None:
+        """Follow until `stop` is set; whatever happens to the database, go on when it is back."""
+        while not stop.is_set():
+            try:
+                with connected(self._conninfo) as connection:
+                    connection.execute("LISTEN projected")
+                    while not stop.is_set():
+                        if not advance(connection, utc_now()) and not self._look_at_program(connection):
+                            for _ in connection.notifies(timeout=POLL_SECONDS, stop_after=1):
+                                pass
+            except psycopg.Error as error:
+                log.warning("subscriber-interrupted", error=type(error).__name__, again_in_seconds=PAUSE_SECONDS)
+                stop.wait(PAUSE_SECONDS)
+
+    def catch_up(self) -> None:
+        """Take in everything that stands in the query tables by now."""
+        with connected(self._conninfo) as connection:
+            while advance(connection, utc_now()) or self._look_at_program(connection):
+                pass
+
+    def _look_at_program(self, connection: Connection[Any]) -> bool:
+        """Revise the next cards of a program that changed; False where none did."""
+        if self._program is None:
+            row = connection.execute(CLAIM_PROGRAM, {"lease": LEASE}).fetchone()
+            if row is None:
+                return False
+            self._program = _Program(row[0], row[1], after=UUID(int=0))
+        program = self._program
+        with connection.transaction():
+            found = connection.execute(NEXT_CARDS, (program.id, program.after, CARDS_AT_ONCE)).fetchall()
+            revisions.revise(connection, [card_id for (card_id,) in found], utc_now())
+            if found:
+                program.after = found[-1][0]
+                connection.execute(KEEP_PROGRAM, {"lease": LEASE, "id": program.id})
+            else:
+                connection.execute(PROGRAM_DONE, (program.position, program.id))
+                self._program = None
+        return True
+
+
+@dataclass(slots=True)
+class _Program:
+    """Whose passes are being looked at, for what position, and up to which card. A crash begins it anew."""
+
+    id: UUID
+    position: int
+    after: UUID
+
+
+log = structlog.get_logger("wallet_sync.subscriber")
+
+
+def connected(conninfo: str) -> Connection[Any]:
+    connection = psycopg.connect(conninfo, autocommit=True, connect_timeout=5)
+    connection.execute(f"SET ROLE {APP_ROLE}")
+    connection.execute(ENTER, (NAME,))
+    return connection
+
+
+def advance(connection: Connection[Any], now: datetime) -> int:
+    """Take in the next batch.
+
+    Returns: How many events it had; 0 where the tables show no more. Somebody else's batch counts as one of ours.
+    """
+    before, tables = (_position(connection, name) for name in (NAME, QUERY_TABLES))
+    if before >= tables:
+        return 0
+    batch = read_batch(connection, before, until=tables)
+    events = [decode(notification, is_digested=False) for notification in batch]
+    with connection.transaction():
+        after = batch[-1].id if batch else tables
+        if connection.execute(MOVE_ON, (after, NAME, before)).rowcount == 1:
+            _take_in(connection, events, after, now)
+    return max(len(batch), 1)
+
+
+def _take_in(connection: Connection[Any], events: Sequence[Recorded], position: int, now: datetime) -> None:
+    issued: dict[UUID, UUID] = {}
+    phones: dict[UUID, UUID | None] = {}
+    cards: set[UUID] = set()
+    around: set[UUID] = set()
+    for recorded in events:
+        event, kind = recorded.event, recorded.envelope.stream_type
+        if isinstance(event, ApplePassIssued):
+            assert recorded.envelope.program_id is not None
+            issued[event.card_id] = recorded.envelope.program_id
+        elif isinstance(event, AppleDeviceRegistered):
+            phones[event.registration_id] = event.card_id
+        elif isinstance(event, AppleDeviceUnregistered):
+            phones[event.registration_id] = None
+        elif kind == "card":
+            cards.add(recorded.stream_id)
+        elif kind == "program" or recorded.name in VENDOR_NAMES:
+            around.add(recorded.stream_id)
+    if issued:
+        revisions.begin(connection, list(issued.items()), now)
+    revisions.revise(connection, cards | issued.keys(), now)
+    there = {id_: card_id for id_, card_id in phones.items() if card_id is not None}
+    if there:
+        connection.execute(OWE_PHONES, (list(there), list(there.values())))
+    if gone := [id_ for id_, card_id in phones.items() if card_id is None]:
+        connection.execute(FORGET_PHONES, (gone,))
+    if around:
+        connection.execute(OWE_PROGRAMS, {"position": position, "ids": list(around)})
+
+
+def _position(connection: Connection[Any], name: str) -> int:
+    row = connection.execute(POSITION, (name,)).fetchone()
+    return 0 if row is None else int(row[0])
