@@ -6,6 +6,7 @@
 
 import asyncio
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -181,6 +182,17 @@ def problem(response: httpx2.Response, status: int, code: str) -> dict[str, Any]
     assert told["type"] == f"/problems/{code}" and told["title"] and told["detail"], told
     assert told["request_id"] == response.headers["x-request-id"]
     return told
+
+
+UUIDS_AND_FRACTIONS = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\.[0-9]{1,6}Z")
+
+
+def words_of(response: httpx2.Response) -> str:
+    """What an answer says, without the digits that are there by chance: ids and fractions of a second.
+
+    A short PIN turns up in a random id sooner or later; that is not a leak.
+    """
+    return UUIDS_AND_FRACTIONS.sub("-", f"{response.text} {response.json()}")
 
 
 def moment(text: str) -> datetime:

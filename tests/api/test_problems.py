@@ -143,10 +143,10 @@ def test_ids_and_unusual_facts_never_make_an_answer_fail() -> None:
 
 
 def test_the_unexpected_is_a_problem_without_a_word_of_what_it_was() -> None:
-    answer = refused(RuntimeError("PIN 4071 of Anna"))
+    answer = refused(RuntimeError("PIN 40711704 of Anna"))
     assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
     assert answer.headers["content-type"] == MEDIA_TYPE
-    assert "4071" not in answer.text and "Anna" not in answer.text
+    assert "40711704" not in answer.text and "Anna" not in answer.text
     assert answer.json()["request_id"] == answer.headers["x-request-id"]
 
 
