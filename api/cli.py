@@ -104,8 +104,9 @@ def sync_wallets() -> None:
 
     settings = read_settings()
     configure(settings.log_format, settings.log_level)
-    if settings.apple_pass_type_id is None:
-        raise typer.BadParameter(f"no wallet is set up: {variable('apple_pass_type_id')} is not set")
+    if not settings.has_wallets:
+        names = f"{variable('apple_pass_type_id')} nor {variable('google_issuer_id')}"
+        raise typer.BadParameter(f"no wallet is set up: neither {names} is set")
     with opened(settings) as database:
         sync_until_stopped(settings, database)
 

@@ -20,6 +20,7 @@ from api.errors import (
     MalformedRequest,
     ScopeMissing,
 )
+from api.google_wallet import GoogleWallet
 from api.in_flight import InFlight
 from api.middleware import request_id_of
 from api.settings import Settings
@@ -47,6 +48,7 @@ class Parts:
     in_flight: InFlight
     waiter: Waiter
     apple: AppleWallet | None  # None where no Pass Type ID is set.
+    google: GoogleWallet | None  # None where no issuer is set.
     phone_log: Counter[str] = field(default_factory=Counter)  # What phones complained of, since the start.
 
 

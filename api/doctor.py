@@ -25,6 +25,7 @@ from pydantic import SecretStr
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.database import embedded_data_dir, opened
+from api.google_wallet import google_wallet_state
 from api.key_files import FOLDER
 from api.settings import KEY_CHARACTERS_MIN, Settings, SettingsError, read_settings, variable
 from api.wallets import apple_wallet_state
@@ -97,6 +98,7 @@ def _examined() -> Iterator[Finding]:
     yield _port(settings)
     yield _public_url(settings)
     yield Finding(*apple_wallet_state(settings))
+    yield Finding(*google_wallet_state(settings))
 
 
 # ------------------------------------------------------------------ this machine

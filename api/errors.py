@@ -90,6 +90,25 @@ class AppleWalletUnavailable(Busy):
         super().__init__(retry_after_seconds=600)
 
 
+class GoogleWalletOff(EdgeRefused):
+    sentence = "this service does not put cards into Google Wallet"
+
+
+class GoogleWalletUnavailable(Busy):
+    """Google does not answer or take the card; why is for the one who runs the service, not for the holder."""
+
+    sentence = "Google Wallet cannot be reached at the moment: please try again later"
+
+    def __init__(self) -> None:
+        super().__init__(retry_after_seconds=30)
+
+
+class GoogleCallbackRefused(EdgeRefused):
+    """It was not signed by Google for this issuer, or is too old. Why is told in the log, not to the sender."""
+
+    sentence = "this message cannot be believed"
+
+
 class NotReady(Busy):
     sentence = "the service is not ready yet"
 

@@ -34,7 +34,8 @@ KEYS = frozenset(
         "projection", "name", "version", "revision", "waiting", "rounds", "again_in_seconds", "fencing_token", "pid",
         "port", "host", "setting", "signal", "restarts",
         # wallets
-        "provider", "due", "pushed", "parked", "count", "days_left", "tokens", "bad", "module",
+        "provider", "due", "pushed", "parked", "count", "days_left", "tokens", "bad", "module", "reason", "channel",
+        "id", "differing", "missing",
     }
 )  # fmt: skip
 

@@ -18,11 +18,13 @@ from api.admin import system as admin_system
 from api.admin import vendors as admin_vendors
 from api.auth import Authenticator
 from api.dependencies import Parts
+from api.google_wallet import CALLBACK, google_wallet
 from api.in_flight import InFlight
 from api.key_files import Keys
 from api.middleware import Admission, BodyLimit, Requests, StraightToTheTill
 from api.public import apple_web_service
 from api.public import cards as public_cards
+from api.public import google as public_google
 from api.public import passes as public_passes
 from api.public import programs as public_programs
 from api.settings import Settings
@@ -33,6 +35,7 @@ from ledger.reader import Pool, Reader
 from ledger.recorder import APP_ROLE
 from ledger.seal import MasterKey
 from projections.positions import Waiter
+from wallet_sync.google_callback import MESSAGE_BYTES_MAX
 
 READERS_MAX = 8
 PHONE_LOG_BYTES_MAX = 65_536
@@ -41,7 +44,7 @@ GC_THRESHOLDS = (200_000, 100, 1_000)
 ADMIN = (admin_vendors, admin_programs, admin_events, admin_system)
 TILL = (stamps, points, redemptions)
 VENDOR = (programs, cards, adjustments, entries, pins, stats)
-PUBLIC = (public_programs, public_cards, public_passes, apple_web_service)
+PUBLIC = (public_programs, public_cards, public_passes, public_google, apple_web_service)
 
 TAGS = (
     {"name": "stamps", "description": "Stamping cards, with cooldown, daily limit and staff PIN."},
@@ -92,6 +95,7 @@ def create_app(settings: Settings, keys: Keys, conninfo: str) -> FastAPI:
         )
         waiter = Waiter(conninfo)
         apple = apple_wallet(settings, keys.master_key)
+        google = google_wallet(settings, keys.master_key)
         app.state.parts = Parts(
             settings=settings,
             ledger=ledger,
@@ -101,6 +105,7 @@ def create_app(settings: Settings, keys: Keys, conninfo: str) -> FastAPI:
             in_flight=InFlight(),
             waiter=waiter,
             apple=apple,
+            google=google,
         )
         await ledger.start()
         await waiter.start()
@@ -112,6 +117,8 @@ def create_app(settings: Settings, keys: Keys, conninfo: str) -> FastAPI:
             await ledger.stop()
             if apple is not None:
                 apple.close()
+            if google is not None:
+                google.close()
             await pool.close()
 
     app = FastAPI(
@@ -134,7 +141,10 @@ def create_app(settings: Settings, keys: Keys, conninfo: str) -> FastAPI:
         BodyLimit,
         bytes_max=settings.body_bytes_max,
         seconds_max=settings.body_seconds_max,
-        larger={f"/api/v1/loyalty/apple{slash}/v1/log": PHONE_LOG_BYTES_MAX for slash in ("", "/")},
+        larger={
+            CALLBACK: MESSAGE_BYTES_MAX,
+            **{f"/api/v1/loyalty/apple{slash}/v1/log": PHONE_LOG_BYTES_MAX for slash in ("", "/")},
+        },
     )
     app.add_middleware(Admission, in_flight_max=settings.in_flight_max)
     app.add_middleware(Requests, public_url=settings.public_url)

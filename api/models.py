@@ -248,7 +248,9 @@ class Links(Answer):
     apple_pass: str | None = Field(
         None, description="Where an iPhone finds the pass of the card; null where the service makes none."
     )
-    google_save: str | None = None
+    google_save: str | None = Field(
+        None, description="Where an Android phone saves the card; null where the service is not at Google."
+    )
 
 
 class Enrolment(Answer):

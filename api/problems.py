@@ -123,6 +123,10 @@ PROBLEMS: dict[type[Exception], Problem] = {
         HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", "This method is not possible here"
     ),
     edge.AppleWalletOff: Problem(HTTPStatus.NOT_FOUND, "apple_wallet_off", "No Apple Wallet here"),
+    edge.GoogleWalletOff: Problem(HTTPStatus.NOT_FOUND, "google_wallet_off", "No Google Wallet here"),
+    edge.GoogleCallbackRefused: Problem(
+        HTTPStatus.BAD_REQUEST, "google_callback_refused", "The message was not believed"
+    ),
     # later
     errors.KeyInFlight: Problem(
         HTTPStatus.CONFLICT, "idempotency_in_flight", "The same request is still being worked on"
@@ -134,6 +138,9 @@ PROBLEMS: dict[type[Exception], Problem] = {
     errors.StoreAway: OVERLOADED,
     edge.AppleWalletUnavailable: Problem(
         HTTPStatus.SERVICE_UNAVAILABLE, "apple_wallet_unavailable", "No passes at the moment"
+    ),
+    edge.GoogleWalletUnavailable: Problem(
+        HTTPStatus.SERVICE_UNAVAILABLE, "google_wallet_unavailable", "No Google Wallet at the moment"
     ),
     edge.NotReady: Problem(HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", "Not ready yet"),
     edge.InternalError: Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", "Something went wrong"),

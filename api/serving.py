@@ -28,7 +28,7 @@ log = structlog.get_logger("api.serving")
 
 def run_all(settings: Settings, database: Database, *, projects: bool, ready: Callable[[str], None]) -> None:
     """Serve until SIGINT or SIGTERM; with `projects` processes beside this one keep the query tables and phones up."""
-    wanted = ["api.projecting", "api.syncing"] if settings.apple_pass_type_id else ["api.projecting"]
+    wanted = ["api.projecting", "api.syncing"] if settings.has_wallets else ["api.projecting"]
     children = [
         Child(
             module,

@@ -106,6 +106,41 @@ class Settings(BaseSettings):
         False, description="`1`: Android apps that read Apple's passes, and say `AndroidPass`, get updates too."
     )
 
+    google_issuer_id: str | None = Field(
+        None,
+        pattern=r"^[0-9]{1,30}$",
+        description="Number of the issuer account at the Google Pay & Wallet console. Absent: there is no Google"
+        " Wallet. Once phones carry cards it stays as it is.",
+    )
+    google_service_account: Path | None = Field(
+        None,
+        description="File of the service account's key, JSON, as Google makes it. The account is a user of the issuer.",
+    )
+    google_environment: str = Field(
+        "live",
+        pattern=r"^[A-Za-z0-9_-]{1,20}$",
+        description="Part of each id at Google: keeps installations apart that share an issuer.",
+    )
+    google_origins: str | None = Field(
+        None,
+        max_length=300,
+        description="Web origins whose pages show the button, such as `https://cafe.example`, separated by commas."
+        " Absent: that of `LOYALTY_PUBLIC_URL`.",
+    )
+    google_api_url: str = Field(
+        "https://walletobjects.googleapis.com/walletobjects/v1",
+        description="Google's interface for passes. Another one only to try things out.",
+    )
+    google_token_url: str = Field(
+        "https://oauth2.googleapis.com/token", description="Where access tokens come from; as the one before."
+    )
+    google_keys_url: str = Field(
+        "https://pay.google.com/gp/m/issuer/keys", description="Where the keys are that sign Google's messages."
+    )
+    google_callback_sender: str = Field(
+        "GooglePayPasses", max_length=100, description="Whom Google's messages say they are from."
+    )
+
     # ------------------------------------------------------------------ limits
 
     body_bytes_max: int = Field(
@@ -165,6 +200,9 @@ class Settings(BaseSettings):
         "apple_wwdr",
         "apple_contact",
         "apple_push_ca",
+        "google_issuer_id",
+        "google_service_account",
+        "google_origins",
         mode="before",
     )
     @classmethod
@@ -211,12 +249,27 @@ class Settings(BaseSettings):
             raise ValueError(f"it is of no use without {variable('apple_pass_type_id')}")
         return file
 
+    @field_validator("google_service_account")
+    @classmethod
+    def _of_an_issuer(cls, file: Path | None, info: ValidationInfo) -> Path | None:
+        has_issuer = info.data.get("google_issuer_id") is not None
+        if file is None and has_issuer:
+            raise ValueError("Google takes nothing without it")
+        if file is not None and not has_issuer:
+            raise ValueError(f"it is of no use without {variable('google_issuer_id')}")
+        return file
+
     @field_validator("public_url")
     @classmethod
     def _base(cls, url: str) -> str:
         if not url.startswith(("http://", "https://")):
             raise ValueError("it begins with https:// (or http:// while trying things out)")
         return url.rstrip("/")
+
+    @property
+    def has_wallets(self) -> bool:
+        """Whether there are phones to keep up with."""
+        return self.apple_pass_type_id is not None or self.google_issuer_id is not None
 
     @property
     def is_embedded(self) -> bool:

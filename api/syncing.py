@@ -3,12 +3,16 @@
 import asyncio
 import random
 import threading
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from functools import partial
+from typing import Any
 
 import structlog
 from psycopg_pool import AsyncConnectionPool
 
 from api import child
+from api.google_wallet import GoogleAccountUnfit, google_client, google_issuer, read_account
 from api.main import act_as_application
 from api.settings import Settings, read_settings
 from api.wallets import apple_key_files
@@ -21,6 +25,8 @@ from wallet_sync.apple_certificates import AppleKeysUnfit, Signer
 from wallet_sync.apple_key_ring import KeyRing
 from wallet_sync.apple_push import ApplePush
 from wallet_sync.apple_pushes import push_due
+from wallet_sync.google_client import GoogleClient
+from wallet_sync.google_writes import keep_pace, write_due
 from wallet_sync.subscriber import Subscriber
 
 MODULE = __name__
@@ -51,47 +57,92 @@ async def _push(settings: Settings, database_url: str, master_key: MasterKey, st
         timeout=1,
         open=False,
     )
-    ring, line = KeyRing(apple_key_files(settings)), _Line(settings)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(pool)
         ledger = Ledger(database_url, pool, master_key)
         await ledger.start()
         stack.push_async_callback(ledger.stop)
-        stack.push_async_callback(line.close)
-        while not stop.is_set():
-            try:
-                push = await line.to(ring.signer(utc_now()))
-                taken = await push_due(ledger, push, utc_now, random.Random())
-                pause = 0.0 if taken else IDLE_SECONDS
-            except AppleKeysUnfit as unfit:
-                log.warning("apple-wallet-unfit", error=str(unfit))
-                pause = AWAY_SECONDS
-            except StoreAway:
-                pause = AWAY_SECONDS
-            await asyncio.sleep(pause)
+        wallets: list[_Apple | _Google] = []
+        if settings.apple_pass_type_id is not None:
+            wallets.append(_Apple(settings, ledger))
+        if settings.google_issuer_id is not None:
+            wallets.append(_Google(settings, ledger, master_key))
+        for wallet in wallets:
+            stack.push_async_callback(wallet.close)
+        async with asyncio.TaskGroup() as group:
+            for wallet in wallets:
+                group.create_task(_until_stopped(wallet, stop))
 
 
-class _Line:
+async def _until_stopped(wallet: "_Apple | _Google", stop: threading.Event) -> None:
+    """Pay what is owed to one of them, whatever becomes of the other."""
+    while not stop.is_set():
+        try:
+            pause = 0.0 if await wallet.pay() else IDLE_SECONDS
+        except (AppleKeysUnfit, GoogleAccountUnfit) as unfit:
+            log.warning(wallet.unfit, error=str(unfit))
+            pause = AWAY_SECONDS
+        except StoreAway:
+            pause = AWAY_SECONDS
+        await asyncio.sleep(pause)
+
+
+class _Apple:
     """The connection to Apple with the certificate that signs now: a new one when that is exchanged."""
 
-    def __init__(self, settings: Settings) -> None:
+    unfit = "apple-wallet-unfit"
+
+    def __init__(self, settings: Settings, ledger: Ledger) -> None:
         self._settings = settings
+        self._ledger = ledger
+        self._ring = KeyRing(apple_key_files(settings))
         self._signer: Signer | None = None
         self._push: ApplePush | None = None
 
-    async def to(self, signer: Signer) -> ApplePush:
+    async def pay(self) -> int:
+        """Raises: AppleKeysUnfit, StoreAway."""
+        signer = self._ring.signer(utc_now())
         if self._push is None or self._signer is None or self._signer.certificate != signer.certificate:
             await self.close()
             self._signer = signer
             self._push = ApplePush(
                 signer, utc_now, base_url=self._settings.apple_push_url, ca_file=self._settings.apple_push_ca
             )
-        return self._push
+        return await push_due(self._ledger, self._push, utc_now, random.Random())
 
     async def close(self) -> None:
         if self._push is not None:
             await self._push.aclose()
             self._push = None
+
+
+class _Google:
+    """The connection to Google with the account that is set now: a new one when its file is exchanged."""
+
+    unfit = "google-wallet-unfit"
+
+    def __init__(self, settings: Settings, ledger: Ledger, master_key: MasterKey) -> None:
+        assert settings.google_service_account is not None
+        self._settings = settings
+        self._ledger = ledger
+        self._file = settings.google_service_account
+        self._issuer = google_issuer(settings, master_key)
+        self._account: Mapping[str, Any] | None = None
+        self._client: GoogleClient | None = None
+
+    async def pay(self) -> int:
+        """Raises: GoogleAccountUnfit, StoreAway."""
+        account = read_account(self._file)
+        if self._client is None or account != self._account:
+            await self.close()
+            self._account = account
+            self._client = google_client(self._settings, account, partial(keep_pace, self._ledger.reader))
+        return await write_due(self._ledger, self._issuer, self._client, utc_now, random.Random())
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None
 
 
 def main() -> None:

@@ -68,6 +68,9 @@ EVENT_NAMES: dict[str, type[Any]] = {
     "apple-pass-issued": wallet_pass.ApplePassIssued,
     "apple-device-registered": wallet_pass.AppleDeviceRegistered,
     "apple-device-unregistered": wallet_pass.AppleDeviceUnregistered,
+    "google-pass-created": wallet_pass.GooglePassCreated,
+    "google-pass-saved": wallet_pass.GooglePassSaved,
+    "google-pass-removed": wallet_pass.GooglePassRemoved,
 }
 NAME_OF: dict[type[Any], str] = {cls: name for name, cls in EVENT_NAMES.items()}
 

@@ -1,4 +1,4 @@
-"""A card's pass in Apple Wallet: that it was given out, and which phones want to hear when it changes.
+"""A card's passes in phones: in Apple Wallet, and which phones want to hear when it changes; in Google Wallet.
 
 What Apple calls a device's library identifier and its push token are secrets of the card's holder: the ledger keeps
 them sealed. Whether a push token is the one already known is answered by whoever holds the key.
@@ -51,7 +51,36 @@ class AppleDeviceUnregistered:
     reason: Reason  # `gone`: Apple says that the push token is no longer valid.
 
 
-WalletPassEvent: TypeAlias = ApplePassIssued | AppleDeviceRegistered | AppleDeviceUnregistered
+@dataclass(frozen=True, slots=True)
+class GooglePassCreated:
+    """The card is to be an object at Google, whose link may be given out once it is there."""
+
+    at: datetime
+    card_id: UUID
+    customer_id: UUID
+    class_id: str
+    object_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class GooglePassSaved:
+    """Google confirms that the card is in somebody's wallet."""
+
+    at: datetime
+    card_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class GooglePassRemoved:
+    """Google confirms that the card is in nobody's wallet any more. It may be saved again."""
+
+    at: datetime
+    card_id: UUID
+
+
+ApplePassEvent: TypeAlias = ApplePassIssued | AppleDeviceRegistered | AppleDeviceUnregistered
+GooglePassEvent: TypeAlias = GooglePassCreated | GooglePassSaved | GooglePassRemoved
+WalletPassEvent: TypeAlias = ApplePassEvent | GooglePassEvent
 
 
 # ------------------------------------------------------------------ state
@@ -68,34 +97,23 @@ class Device:
 class WalletPass:
     card_id: UUID
     customer_id: UUID
-    pass_type_id: str
-    serial_number: str
-    issued_at: datetime
     last_at: datetime
+    pass_type_id: str | None = None  # None, as the next: not in Apple Wallet.
+    serial_number: str | None = None
     devices: dict[str, Device] = field(default_factory=dict)  # By registration id.
+    google_class_id: str | None = None  # None, as the next: not at Google.
+    google_object_id: str | None = None
+    is_saved_at_google: bool = False
 
 
 def evolve(state: WalletPass | None, event: WalletPassEvent) -> WalletPass:
     """The pass after one more event. Never checks."""
     if state is None:
-        assert isinstance(event, ApplePassIssued), "a pass's first event is its issue"
-        return WalletPass(
-            card_id=event.card_id,
-            customer_id=event.customer_id,
-            pass_type_id=event.pass_type_id,
-            serial_number=event.serial_number,
-            issued_at=event.at,
-            last_at=event.at,
-        )
+        assert isinstance(event, ApplePassIssued | GooglePassCreated), "a pass's first event is its issue"
+        state = WalletPass(event.card_id, event.customer_id, event.at)
     match event:
-        case ApplePassIssued():
-            return changed(
-                state,
-                pass_type_id=event.pass_type_id,
-                serial_number=event.serial_number,
-                issued_at=event.at,
-                last_at=event.at,
-            )
+        case ApplePassIssued(pass_type_id=pass_type_id, serial_number=serial_number):
+            return changed(state, pass_type_id=pass_type_id, serial_number=serial_number, last_at=event.at)
         case AppleDeviceRegistered():
             device = Device(event.device, event.push_token, event.at)
             return changed(state, devices=state.devices | {str(event.registration_id): device}, last_at=event.at)
@@ -103,6 +121,12 @@ def evolve(state: WalletPass | None, event: WalletPassEvent) -> WalletPass:
             gone = str(event.registration_id)
             devices = {id_: device for id_, device in state.devices.items() if id_ != gone}
             return changed(state, devices=devices, last_at=event.at)
+        case GooglePassCreated(class_id=class_id, object_id=object_id):
+            return changed(state, google_class_id=class_id, google_object_id=object_id, last_at=event.at)
+        case GooglePassSaved():
+            return changed(state, is_saved_at_google=True, last_at=event.at)
+        case GooglePassRemoved():
+            return changed(state, is_saved_at_google=False, last_at=event.at)
         case _:
             assert_never(event)
 
@@ -120,11 +144,9 @@ def issue(
     now: datetime,
 ) -> list[WalletPassEvent]:
     """No event where this very pass is issued already."""
-    if state is None:
-        return [ApplePassIssued(now, card_id, customer_id, pass_type_id, serial_number)]
-    if (state.pass_type_id, state.serial_number) == (pass_type_id, serial_number):
+    if state is not None and (state.pass_type_id, state.serial_number) == (pass_type_id, serial_number):
         return []
-    return [ApplePassIssued(max(now, state.last_at), card_id, customer_id, pass_type_id, serial_number)]
+    return [ApplePassIssued(_after(state, now), card_id, customer_id, pass_type_id, serial_number)]
 
 
 def register(
@@ -144,7 +166,8 @@ def register(
     known = state.devices.get(str(registration_id))
     if known is not None and is_known(known):
         return []
-    now = max(now, state.last_at)
+    assert state.pass_type_id is not None and state.serial_number is not None
+    now = _after(state, now)
     events: list[WalletPassEvent] = []
     if known is None and len(state.devices) >= DEVICES_MAX:
         oldest = min(state.devices, key=lambda id_: (state.devices[id_].registered_at, id_))
@@ -168,4 +191,25 @@ def unregister(state: WalletPass, *, registration_id: UUID, reason: Reason, now:
     """No event where it is not registered."""
     if str(registration_id) not in state.devices:
         return []
-    return [AppleDeviceUnregistered(max(now, state.last_at), registration_id, reason)]
+    return [AppleDeviceUnregistered(_after(state, now), registration_id, reason)]
+
+
+def create_at_google(
+    state: WalletPass | None, *, card_id: UUID, customer_id: UUID, class_id: str, object_id: str, now: datetime
+) -> list[WalletPassEvent]:
+    """No event where it is to be there already."""
+    if state is not None and (state.google_class_id, state.google_object_id) == (class_id, object_id):
+        return []
+    return [GooglePassCreated(_after(state, now), card_id, customer_id, class_id, object_id)]
+
+
+def confirm_at_google(state: WalletPass, *, has_users: bool, now: datetime) -> list[WalletPassEvent]:
+    """No event where that is known. `has_users` is Google's word: whether the card is in any wallet."""
+    if state.is_saved_at_google == has_users:
+        return []
+    return [(GooglePassSaved if has_users else GooglePassRemoved)(_after(state, now), state.card_id)]
+
+
+def _after(state: WalletPass | None, now: datetime) -> datetime:
+    """Time does not run backwards in a stream, whichever clock is asked."""
+    return now if state is None else max(now, state.last_at)

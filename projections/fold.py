@@ -15,7 +15,7 @@ from psycopg import Connection
 
 from ledger.seal import MasterKey, unseal
 from ledger.stream import Recorded
-from ledger.wallet_pass import ApplePassIssued
+from ledger.wallet_pass import ApplePassIssued, GooglePassCreated, GooglePassRemoved, GooglePassSaved
 from projections.apple_device_registrations import APPLE_DEVICE_REGISTRATIONS
 from projections.loyalty_cards import LOYALTY_CARDS
 from projections.loyalty_programs import LOYALTY_PROGRAMS
@@ -47,12 +47,25 @@ _STATE_TABLES_OF: dict[str, tuple[StateTable, ...]] = {
 _LOG_TABLES_OF: dict[str, tuple[LogTable, ...]] = {table.stream_type: (table,) for table in LOG_TABLES}
 
 
-def _told_beside(recorded: Recorded) -> tuple[StateTable, UUID, str, Any] | None:
-    """What an event tells of a row that another stream makes: its table, id, column and value."""
-    if isinstance(recorded.event, ApplePassIssued):
-        return LOYALTY_CARDS, recorded.event.card_id, "apple_serial_number", recorded.event.serial_number
+def _told_beside(recorded: Recorded) -> list[tuple[StateTable, UUID, str, Any]]:
+    """What an event tells of rows that other streams make: table, id, column and value."""
+    event, program_id = recorded.event, recorded.envelope.program_id
+    if isinstance(event, ApplePassIssued):
+        assert program_id is not None
+        return [
+            (LOYALTY_CARDS, event.card_id, "apple_serial_number", event.serial_number),
+            (LOYALTY_PROGRAMS, program_id, "apple_pass_type_id", event.pass_type_id),
+        ]
+    if isinstance(event, GooglePassCreated):
+        assert program_id is not None
+        return [
+            (LOYALTY_CARDS, event.card_id, "google_object_id", event.object_id),
+            (LOYALTY_PROGRAMS, program_id, "google_class_id", event.class_id),
+        ]
+    if isinstance(event, GooglePassSaved | GooglePassRemoved):
+        return [(LOYALTY_CARDS, event.card_id, "is_saved_at_google", isinstance(event, GooglePassSaved))]
     pin_id = used_pin(recorded)
-    return None if pin_id is None else (STAFF_PINS, pin_id, "last_used_at", recorded.envelope.recorded_at)
+    return [] if pin_id is None else [(STAFF_PINS, pin_id, "last_used_at", recorded.envelope.recorded_at)]
 
 
 @contextmanager
@@ -87,9 +100,8 @@ class Fold:
                 id_ = table.id_of(recorded)
                 if id_ is not None:
                     wanted[table.name].add(id_)
-            told = _told_beside(recorded)
-            if told is not None:
-                wanted[told[0].name].add(told[1])
+            for table, id_, _, _ in _told_beside(recorded):
+                wanted[table.name].add(id_)
         for table in STATE_TABLES:
             kept = self.kept[table.name]
             missing = []
@@ -109,8 +121,7 @@ class Fold:
             id_ = table.id_of(recorded)
             if id_ is not None:
                 kept = self._evolve(table, id_, recorded)
-        told = _told_beside(recorded)
-        if told is not None:
+        for told in _told_beside(recorded):
             self._tell(*told)
         for log in _LOG_TABLES_OF.get(recorded.envelope.stream_type, ()):
             self.added[log.name].append(log.row(recorded, kept))

@@ -17,7 +17,8 @@ from projections.table import Kept, Queries, Row, StateTable, dicts, json_of
 OPEN = ("active", "suspended")
 COLUMNS = (
     "id, customer_id, program_id, vendor_id, card_number, qr_code_data, language, stamp_count, total_stamps_earned,"
-    " stamps_redeemed, points_balance, total_points_earned, points_redeemed, google_object_id, apple_serial_number,"
+    " stamps_redeemed, points_balance, total_points_earned, points_redeemed, google_object_id,"
+    " is_saved_at_google, apple_serial_number,"
     " last_stamp_at, last_points_at, last_redemption_at, is_active, status, replaced_by, version, position,"
     " created_at, updated_at"
 )
@@ -43,8 +44,9 @@ def row(kept: Kept) -> Row:
         "points_redeemed": card.points_redeemed,
         "cycle_version": card.cycle_version,
         "recent_stamps": state["recent_stamps"],
-        "google_object_id": None,
+        "google_object_id": kept.beside.get("google_object_id"),
         "google_object_jwt": None,
+        "is_saved_at_google": kept.beside.get("is_saved_at_google", False),
         "apple_serial_number": kept.beside.get("apple_serial_number"),
         "apple_auth_token": None,
         "last_stamp_at": card.recent_stamps[-1].at if card.recent_stamps else None,
@@ -83,7 +85,7 @@ LOYALTY_CARDS = StateTable(
     program_column="program_id",
     secrets=(("qr_code_data", "qr_token"),),
     subject=_subject,
-    beside=("apple_serial_number",),
+    beside=("apple_serial_number", "google_object_id", "is_saved_at_google"),
     is_last=_is_open,  # A customer's ended card makes room for the next one.
 )
 

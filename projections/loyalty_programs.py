@@ -26,8 +26,8 @@ def row(kept: Kept) -> Row:
         "id": kept.id,
         "vendor_id": kept.vendor_id,
         **_shown(program, program.last_at),
-        "google_class_id": None,
-        "apple_pass_type_id": None,
+        "google_class_id": kept.beside.get("google_class_id"),
+        "apple_pass_type_id": kept.beside.get("apple_pass_type_id"),
         "version": kept.version,
         "position": kept.position,
         "state": json_of(program),
@@ -83,7 +83,9 @@ def _id(recorded: Recorded) -> UUID | None:
     return recorded.stream_id if recorded.envelope.stream_type == "program" else None
 
 
-LOYALTY_PROGRAMS = StateTable("loyalty_programs", Program, _id, evolve, row)
+LOYALTY_PROGRAMS = StateTable(
+    "loyalty_programs", Program, _id, evolve, row, beside=("google_class_id", "apple_pass_type_id")
+)
 
 
 # ------------------------------------------------------------------ readers

@@ -3,6 +3,7 @@
 `tests/test_docs.py` compares: a page that is not what the code says now is a failing test.
 """
 
+import ast
 import inspect
 import re
 import sys
@@ -234,6 +235,11 @@ TABLES: dict[str, str] = {
     "api_keys": "The vendors' API keys, by digest.",
     "refusals": "What was refused at a till: which rule, which facts, when.",
     "imports": "Files that were imported, and how far each has come.",
+    "wallet_passes": "Cards that are in a wallet: which revision of what the pass says there is.",
+    "wallet_work": "What each phone, card and class outside is owed: the revision it should know, and the one it does.",
+    "google_alerts": "How many rewards a card showed at Google, and when it rang for another one.",
+    "google_nonces": "What Google told, until it can tell it no more: each message counts once.",
+    "paces": "When somebody outside may be asked next, by all processes together.",
     "projections": "Who follows the stream, how far, and under which lease.",
 }
 TABLES_INTRO = """
@@ -248,10 +254,19 @@ MIGRATIONS = (
     ("Store", "migrations.versions.0001_event_store"),
     ("Query tables", "migrations.versions.0002_query_tables"),
     ("Imports", "migrations.versions.0003_imports"),
+    ("Wallets", "migrations.versions.0004_wallet_work"),
 )
 CREATE_TABLE = re.compile(r"CREATE (?:UNLOGGED )?TABLE (\w+) \(\n(.*?)\n\)", re.DOTALL)
+ADD_COLUMN = re.compile(r"ALTER TABLE (\w+) ADD COLUMN (.*)")
 INDEX = re.compile(r"CREATE (UNIQUE )?INDEX (\w+)\s+ON (\w+) (.*?);", re.DOTALL)
 PRIMARY_KEY = re.compile(r"(?:CONSTRAINT \w+ )?PRIMARY KEY \((.*)\)")
+ADDED = [
+    found
+    for _, module in MIGRATIONS
+    for value in vars(import_module(module)).values()
+    if isinstance(value, str)
+    for found in ADD_COLUMN.findall(value)
+]
 
 
 def tables_page() -> str:
@@ -266,6 +281,7 @@ def tables_page() -> str:
 def table_section(name: str, body: str, sql: str) -> str:
     assert name in TABLES, f"say in TABLES what {name} is"
     lines = [line.strip().removesuffix(",") for line in body.splitlines()]
+    lines += [column for table_, column in ADDED if table_ == name]
     key = next((match[1] for line in lines if (match := PRIMARY_KEY.match(line))), "")
     columns: list[tuple[str, ...]] = []
     for line in lines:
@@ -364,6 +380,40 @@ def caller(call: Callable[..., Any] | None) -> str:
     return "anybody" if call is public else ""
 
 
+# ------------------------------------------------------------------ modules
+
+MODULES_INTRO = (
+    "Imports point down: `api` → `wallet_sync` → `projections` → `ledger`; `migrations` imports none of them."
+)
+PARTS = {
+    "ledger": "The rules and the stream.",
+    "ledger/commands": "What can be asked of the ledger.",
+    "projections": "The query tables.",
+    "api": "HTTP, and the place where the parts meet.",
+    "api/admin": "Routes for administrators and auditors.",
+    "api/vendor": "Routes for vendors and their tills.",
+    "api/public": "Routes for everybody.",
+    "wallet_sync": "Passes in phones, Apple's and Google's.",
+    "migrations": "The database's shape, and a database to run it in.",
+    "migrations/versions": "The revisions, plain SQL inside.",
+}
+
+
+def modules_page() -> str:
+    return page("Modules", MODULES_INTRO, *(part_section(part, about) for part, about in PARTS.items()))
+
+
+def part_section(part: str, about: str) -> str:
+    files = sorted(file for file in (ROOT / part).glob("*.py") if file.name != "__init__.py")
+    rows = ((f"`{file.name}`", first_paragraph(file)) for file in files)
+    return "\n\n".join((f"## {part}/", about, table(("module", "what it is"), rows)))
+
+
+def first_paragraph(file: Path) -> str:
+    docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+    return " ".join(docstring.split("\n\n")[0].split())
+
+
 # ------------------------------------------------------------------ all of them
 
 
@@ -385,6 +435,7 @@ PAGES = (
     Page("tables.md", tables_page),
     Page("settings.md", settings_page),
     Page("routes.md", routes_page),
+    Page("modules.md", modules_page),
 )
 
 

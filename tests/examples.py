@@ -340,6 +340,15 @@ DEVICE_REGISTERED = wallet_pass.AppleDeviceRegistered(
     push_token=sealed("push_token", 2),
 )
 DEVICE_UNREGISTERED = wallet_pass.AppleDeviceUnregistered(at=MONDAY, registration_id=REGISTRATION_ID, reason="asked")
+GOOGLE_CREATED = wallet_pass.GooglePassCreated(
+    at=MONDAY,
+    card_id=CARD_ID,
+    customer_id=CUSTOMER_ID,
+    class_id=f"3388000000012345678.live.prog.{PROGRAM_ID}",
+    object_id=f"3388000000012345678.live.card.{CARD_ID}",
+)
+GOOGLE_SAVED = wallet_pass.GooglePassSaved(at=MONDAY, card_id=CARD_ID)
+GOOGLE_REMOVED = wallet_pass.GooglePassRemoved(at=MONDAY, card_id=CARD_ID)
 
 # ------------------------------------------------------------------ all of them
 
@@ -387,6 +396,9 @@ EVENTS: tuple[Any, ...] = (
     PASS_ISSUED,
     DEVICE_REGISTERED,
     DEVICE_UNREGISTERED,
+    GOOGLE_CREATED,
+    GOOGLE_SAVED,
+    GOOGLE_REMOVED,
 )
 EXAMPLE_OF: dict[type[Any], Any] = {type(event): event for event in EVENTS}
 

@@ -10,14 +10,28 @@ import structlog
 
 from ledger.commands import Ledger
 from ledger.stream import Actor
+from projections.table import Queries
 from wallet_sync.apple_push import GIVE_UP_AFTER, ApplePush, Outcome, is_mass_bad, pause_after
-from wallet_sync.wallet_work import Owed, claim, done, failed
+from wallet_sync.wallet_work import LEASE, Owed, claim, done, failed
 
 BATCH = 200
 ALARM_PAUSE = timedelta(minutes=5)  # Until certificate or topic may have been mended.
 ACTOR = Actor("system", "wallet-sync", "none")
 
 TOKENS = "SELECT id, push_token FROM apple_device_registrations WHERE id = ANY(%s)"
+CLAIM_OTHERS = """
+WITH others AS (
+    SELECT w.id FROM apple_device_registrations r
+    JOIN apple_device_registrations o ON o.device_library_identifier = r.device_library_identifier
+    JOIN wallet_work w ON w.channel = 'apple' AND w.id = o.id
+    WHERE r.id = ANY(%(ids)s) AND o.id <> ALL(%(ids)s) AND w.synced < w.desired AND NOT w.is_parked
+        AND w.failures = 0 AND (w.leased_until IS NULL OR w.leased_until < now())
+    FOR UPDATE OF w SKIP LOCKED
+)
+UPDATE wallet_work w SET leased_until = now() + %(lease)s, last_tried_at = now() FROM others
+WHERE w.channel = 'apple' AND w.id = others.id
+RETURNING w.id, w.card_id, w.desired, w.failures, w.owed_since
+"""
 
 log = structlog.get_logger("wallet_sync.apple_pushes")
 
@@ -33,6 +47,7 @@ async def push_due(ledger: Ledger, push: ApplePush, clock: Callable[[], datetime
     taken = await claim(queries, "apple", BATCH)
     if not taken:
         return 0
+    taken += await _claim_others(queries, taken)
     tokens = await queries.rows(TOKENS, ([row.id for row in taken],))
     token_of = {row[0]: row[1] for row in tokens}
     by_token: dict[str, list[Owed]] = defaultdict(list)
@@ -48,6 +63,12 @@ async def push_due(ledger: Ledger, push: ApplePush, clock: Callable[[], datetime
     for token, outcome in outcomes.items():
         await _settle(ledger, by_token[token], outcome, clock(), rng, spares_bad=stops)
     return len(taken)
+
+
+async def _claim_others(queries: Queries, taken: list[Owed]) -> list[Owed]:
+    """What else these phones are owed, be it due a moment later: they ask for all their passes when they wake."""
+    asked = {"ids": [row.id for row in taken], "lease": LEASE}
+    return [Owed(*row) for row in await queries.rows(CLAIM_OTHERS, asked)]
 
 
 async def _settle(

@@ -56,6 +56,14 @@ def marks(palette: Palette) -> Pictures:
     return {**icon.files("icon"), **logo.files("logo")}
 
 
+@lru_cache(maxsize=STRIPS_KEPT_MAX)
+def large_logo(palette: Palette) -> bytes:
+    """The logo of a design on its colour, 660 pixels square, for phones that cut a circle out of it."""
+    picture = _Picture((220, 220), palette.background)
+    _draw_stamp(picture, palette.accent, palette.background, (110, 110), 66)
+    return picture.png(max(SCALES))
+
+
 class _Picture:
     """A canvas measured in points."""
 
@@ -87,9 +95,9 @@ class _Picture:
         self._draw.rounded_rectangle(self._scaled(box), radius=radius, fill=color)
 
     def files(self, name: str) -> Pictures:
-        return {f"{name}{'' if scale == 1 else f'@{scale}x'}.png": self._png(scale) for scale in SCALES}
+        return {f"{name}{'' if scale == 1 else f'@{scale}x'}.png": self.png(scale) for scale in SCALES}
 
-    def _png(self, scale: int) -> bytes:
+    def png(self, scale: int) -> bytes:
         size = (self._points[0] * scale, self._points[1] * scale)
         written = BytesIO()
         self._image.resize(size, Image.Resampling.BOX).save(written, "PNG")

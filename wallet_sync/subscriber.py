@@ -18,7 +18,7 @@ from psycopg import Connection
 from ledger.commands.caller import utc_now
 from ledger.recorder import APP_ROLE
 from ledger.stream import Recorded, decode
-from ledger.wallet_pass import AppleDeviceRegistered, AppleDeviceUnregistered, ApplePassIssued
+from ledger.wallet_pass import AppleDeviceRegistered, AppleDeviceUnregistered, ApplePassIssued, GooglePassCreated
 from projections.read_model import NAME as QUERY_TABLES
 from projections.read_model import POSITION, read_batch
 from wallet_sync import revisions
@@ -41,6 +41,25 @@ ON CONFLICT (channel, id) DO UPDATE SET
     synced = excluded.synced, desired = excluded.desired, failures = 0, last_error = NULL, is_parked = false
 """
 FORGET_PHONES = "DELETE FROM wallet_work WHERE channel = 'apple' AND id = ANY(%s)"
+# Nothing may be saved before it is there: a new object does not wait for the card to come to rest.
+OWE_OBJECTS = """
+INSERT INTO wallet_work (channel, id, card_id, desired, synced)
+SELECT 'google', p.card_id, p.card_id, p.revision, 0 FROM wallet_passes p WHERE p.card_id = ANY(%s)
+ON CONFLICT (channel, id) DO UPDATE SET
+    desired = excluded.desired, synced = 0, due_at = now(), owed_since = now(), failures = 0, is_parked = false
+"""
+OWE_CLASSES = """
+INSERT INTO wallet_work (channel, id, desired, synced, due_at)
+SELECT channel, id, CASE channel WHEN 'google_class' THEN %s ELSE 1 END, 0, now() + pause
+FROM unnest(%s::uuid[]) AS p (id),
+    (VALUES ('google_class', interval '0'), ('google_sweep', interval '24 hours')) AS c (channel, pause)
+ON CONFLICT (channel, id) DO NOTHING
+"""
+OWE_CHANGED_CLASSES = """
+UPDATE wallet_work SET desired = %(position)s, owed_since = now(), due_at = now(), failures = 0, is_parked = false
+WHERE channel = 'google_class'
+    AND id IN (SELECT id FROM loyalty_programs WHERE id = ANY(%(ids)s) OR vendor_id = ANY(%(ids)s))
+"""
 OWE_PROGRAMS = """
 INSERT INTO wallet_work (channel, id, desired, synced)
 SELECT 'program', id, %(position)s, 0 FROM loyalty_programs WHERE id = ANY(%(ids)s) OR vendor_id = ANY(%(ids)s)
@@ -151,6 +170,7 @@ def advance(connection: Connection[Any], now: datetime) -> int:
 
 def _take_in(connection: Connection[Any], events: Sequence[Recorded], position: int, now: datetime) -> None:
     issued: dict[UUID, UUID] = {}
+    at_google: dict[UUID, UUID] = {}
     phones: dict[UUID, UUID | None] = {}
     cards: set[UUID] = set()
     around: set[UUID] = set()
@@ -159,6 +179,9 @@ def _take_in(connection: Connection[Any], events: Sequence[Recorded], position: 
         if isinstance(event, ApplePassIssued):
             assert recorded.envelope.program_id is not None
             issued[event.card_id] = recorded.envelope.program_id
+        elif isinstance(event, GooglePassCreated):
+            assert recorded.envelope.program_id is not None
+            at_google[event.card_id] = recorded.envelope.program_id
         elif isinstance(event, AppleDeviceRegistered):
             phones[event.registration_id] = event.card_id
         elif isinstance(event, AppleDeviceUnregistered):
@@ -167,9 +190,13 @@ def _take_in(connection: Connection[Any], events: Sequence[Recorded], position: 
             cards.add(recorded.stream_id)
         elif kind == "program" or recorded.name in VENDOR_NAMES:
             around.add(recorded.stream_id)
-    if issued:
-        revisions.begin(connection, list(issued.items()), now)
-    revisions.revise(connection, cards | issued.keys(), now)
+    new = issued | at_google
+    if new:
+        revisions.begin(connection, list(new.items()), now)
+    revisions.revise(connection, cards | new.keys(), now)
+    if at_google:
+        connection.execute(OWE_CLASSES, (position, sorted(set(at_google.values()))))
+        connection.execute(OWE_OBJECTS, (list(at_google),))
     there = {id_: card_id for id_, card_id in phones.items() if card_id is not None}
     if there:
         connection.execute(OWE_PHONES, (list(there), list(there.values())))
@@ -177,6 +204,7 @@ def _take_in(connection: Connection[Any], events: Sequence[Recorded], position: 
         connection.execute(FORGET_PHONES, (gone,))
     if around:
         connection.execute(OWE_PROGRAMS, {"position": position, "ids": list(around)})
+        connection.execute(OWE_CHANGED_CLASSES, {"position": position, "ids": list(around)})
 
 
 def _position(connection: Connection[Any], name: str) -> int:

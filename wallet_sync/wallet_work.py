@@ -14,7 +14,7 @@ import psycopg
 
 from projections.table import Queries, Row, dicts
 
-Channel: TypeAlias = Literal["apple", "program"]
+Channel: TypeAlias = Literal["apple", "google", "google_class", "google_users", "google_sweep", "program"]
 
 LEASE = timedelta(seconds=60)
 

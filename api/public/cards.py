@@ -99,7 +99,7 @@ async def join_program(
         "links": {
             "card": f"{base}/c/{token}",
             "apple_pass": None if parts.apple is None else f"{base}/api/v1/loyalty/cards/{token}/apple.pkpass",
-            "google_save": None,
+            "google_save": None if parts.google is None else f"{base}/api/v1/loyalty/cards/{token}/google",
         },
         "card_version": card["version"],
     }

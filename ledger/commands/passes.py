@@ -1,8 +1,9 @@
-"""Passes in phones: that a card's pass was given out, and which phones want to hear when it changes."""
+"""Passes in phones: that they were given out, which iPhones want to hear of changes, what Google says of saving."""
 
 import hmac
 from collections.abc import Callable
 from datetime import datetime
+from typing import TypeAlias
 from uuid import UUID
 
 import orjson
@@ -12,12 +13,15 @@ from ledger.commands import answers
 from ledger.commands.caller import Caller, just_this, utc_now
 from ledger.commands.references import CardReference, serial_claim
 from ledger.committer import Committer
-from ledger.decision import Append, Claimed, Command, Decision, Outcome, Stream, View
+from ledger.decision import Append, Claim, Claimed, Command, Decision, Outcome, Stream, View
 from ledger.ids import derived, wallet_pass_id
 from ledger.reader import Reader
 from ledger.seal import MasterKey, SubjectKey, unseal
 from ledger.stream import Actor
-from ledger.wallet_pass import Device, WalletPass
+from ledger.wallet_pass import Device, WalletPass, WalletPassEvent
+
+Begin: TypeAlias = Callable[[WalletPass | None, UUID, datetime], list[WalletPassEvent]]
+"""What is decided of a card's pass, whose holder is the second argument, now."""
 
 
 class PassCommands:
@@ -42,38 +46,51 @@ class PassCommands:
 
         Raises: CardNotFound.
         """
-        stream_id, card = wallet_pass_id(card_id), CardReference(str(card_id))
-        if _is_issued(await self._reader.view([stream_id]), stream_id, pass_type_id, serial_number):
-            return
+        stream_id = wallet_pass_id(card_id)
+        claim = serial_claim(serial_number)
 
-        def decide(view: View) -> Decision:
-            of, now = card.find(view, caller.vendor_id), self._clock()
-            stream = view.stream(stream_id)
-            events = wallet_pass.issue(
-                stream.state if stream else None,
+        def decide(state: WalletPass | None, customer_id: UUID, now: datetime) -> list[WalletPassEvent]:
+            return wallet_pass.issue(
+                state,
                 card_id=card_id,
-                customer_id=of.state.customer_id,
+                customer_id=customer_id,
                 pass_type_id=pass_type_id,
                 serial_number=serial_number,
                 now=now,
             )
-            envelope = caller.envelope("wallet_pass", now, program_id=of.parent_id)
-            claim = serial_claim(serial_number)
-            return Decision(
-                appends=[Append(stream_id, "wallet_pass", of.parent_id, events, envelope)] if events else [],
-                claims=[Claimed(claim, stream_id)] if view.owner(claim) is None else [],
-                answer=lambda *_: {},
+
+        if not await self._is_decided(stream_id, decide):
+            await self._begin(card_id, decide, caller, claim)
+
+    async def create_at_google(self, card_id: UUID, *, class_id: str, object_id: str, caller: Caller) -> None:
+        """Note that a card is to be at Google; from then on it is written there, and kept as the card is.
+
+        Nothing is recorded where that is known already.
+
+        Raises: CardNotFound.
+        """
+
+        def decide(state: WalletPass | None, customer_id: UUID, now: datetime) -> list[WalletPassEvent]:
+            return wallet_pass.create_at_google(
+                state, card_id=card_id, customer_id=customer_id, class_id=class_id, object_id=object_id, now=now
             )
 
-        await self._committer.submit(
-            Command(
-                vendor_id=caller.vendor_id,
-                once=just_this(),
-                decide=decide,
-                streams=[stream_id, card_id],
-                claims=[serial_claim(serial_number)],
-            )
-        )
+        if not await self._is_decided(wallet_pass_id(card_id), decide):
+            await self._begin(card_id, decide, caller, None)
+
+    async def confirm_at_google(self, card_id: UUID, *, has_users: bool, actor: Actor) -> None:
+        """Note what Google says of a card: whether it is in anybody's wallet. Nothing is recorded where it is known."""
+        found = await self._reader.stream(wallet_pass_id(card_id))
+        if found is None or found.vendor_id is None:
+            return
+        caller = Caller(found.vendor_id, actor, "wallet", f"google-{card_id}")
+
+        def decide(view: View) -> Decision:
+            stream, now = _pass(view, found), self._clock()
+            events = wallet_pass.confirm_at_google(stream.state, has_users=has_users, now=now)
+            return self._decided(stream, events, caller, now, None, {})
+
+        await self._submit(found, decide, caller)
 
     async def find_apple(self, pass_type_id: str, serial_number: str) -> Stream | None:
         """The pass of this type with this serial number; its state tells the card. None where there is none."""
@@ -141,7 +158,7 @@ class PassCommands:
         def decide(view: View) -> Decision:
             stream, now = _pass(view, found), self._clock()
             known = stream.state.devices.get(str(registration_id))
-            events: list[wallet_pass.WalletPassEvent] = []
+            events: list[WalletPassEvent] = []
             if known is not None and known.registered_at < gone_at:
                 events = wallet_pass.unregister(stream.state, registration_id=registration_id, reason="gone", now=now)
             answer = {"forgotten": known is None or bool(events)}
@@ -152,6 +169,31 @@ class PassCommands:
 
     # ------------------------------------------------------------------ pieces
 
+    async def _is_decided(self, stream_id: UUID, decide: Begin) -> bool:
+        """Whether there is nothing left to decide, so that who downloads a pass again waits for no round."""
+        stream = (await self._reader.view([stream_id])).stream(stream_id)
+        return stream is not None and not decide(stream.state, stream.state.customer_id, self._clock())
+
+    async def _begin(self, card_id: UUID, begin: Begin, caller: Caller, claim: Claim | None) -> None:
+        stream_id, card = wallet_pass_id(card_id), CardReference(str(card_id))
+        claims = [] if claim is None else [claim]
+
+        def decide(view: View) -> Decision:
+            of, now = card.find(view, caller.vendor_id), self._clock()
+            stream = view.stream(stream_id)
+            events = begin(stream.state if stream else None, of.state.customer_id, now)
+            envelope = caller.envelope("wallet_pass", now, program_id=of.parent_id)
+            return Decision(
+                appends=[Append(stream_id, "wallet_pass", of.parent_id, events, envelope)] if events else [],
+                claims=[Claimed(free, stream_id) for free in claims if view.owner(free) is None],
+                answer=lambda *_: {},
+            )
+
+        command = Command(
+            vendor_id=caller.vendor_id, once=just_this(), decide=decide, streams=[stream_id, card_id], claims=claims
+        )
+        await self._committer.submit(command)
+
     async def _submit(self, found: Stream, decide: Callable[[View], Decision], caller: Caller) -> Outcome:
         return await self._committer.submit(
             Command(vendor_id=caller.vendor_id, once=just_this(), decide=decide, streams=[found.stream_id])
@@ -160,7 +202,7 @@ class PassCommands:
     def _decided(
         self,
         stream: Stream,
-        events: list[wallet_pass.WalletPassEvent],
+        events: list[WalletPassEvent],
         caller: Caller,
         now: datetime,
         subject: SubjectKey | None,
@@ -172,18 +214,13 @@ class PassCommands:
 
     def _registration_id(self, state: WalletPass, device: str) -> UUID:
         """The same for the same phone and pass, and telling nothing about either."""
+        assert state.pass_type_id is not None and state.serial_number is not None
         named = "\0".join((device, state.pass_type_id, state.serial_number)).encode()
         return UUID(bytes=hmac.digest(self._registrations, named, "sha256")[:16])
 
     async def _subject(self, stream: Stream) -> SubjectKey:
         assert stream.vendor_id is not None
         return await self._reader.subject_key(derived(*answers.subject_of(stream.vendor_id, stream.state.customer_id)))
-
-
-def _is_issued(view: View, stream_id: UUID, pass_type_id: str, serial_number: str) -> bool:
-    stream = view.stream(stream_id)
-    state = stream.state if stream else None
-    return isinstance(state, WalletPass) and (state.pass_type_id, state.serial_number) == (pass_type_id, serial_number)
 
 
 def _pass(view: View, found: Stream) -> Stream:

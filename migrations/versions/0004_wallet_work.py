@@ -44,14 +44,48 @@ CREATE INDEX wallet_work_due_idx ON wallet_work (channel, due_at) WHERE synced <
 CREATE INDEX wallet_work_card_idx ON wallet_work (card_id);
 """
 
-GRANTS = "GRANT SELECT, INSERT, UPDATE, DELETE ON wallet_passes, wallet_work TO loyalty_app"
+IS_SAVED = "ALTER TABLE loyalty_cards ADD COLUMN is_saved_at_google boolean NOT NULL DEFAULT false"
+
+# Google lets a card ring three times a day: when it did, and how many rewards it showed.
+GOOGLE_ALERTS = """
+CREATE TABLE google_alerts (
+    card_id uuid NOT NULL,
+    rewards integer NOT NULL,
+    rung_at timestamptz[] NOT NULL DEFAULT '{}',
+    CONSTRAINT google_alerts_pkey PRIMARY KEY (card_id)
+) WITH (fillfactor = 70);
+"""
+
+# What Google told once it may tell again; and when it may be asked next, by all who ask.
+GOOGLE_NONCES = """
+CREATE TABLE google_nonces (
+    nonce text NOT NULL,
+    expires_at timestamptz NOT NULL,
+    CONSTRAINT google_nonces_pkey PRIMARY KEY (nonce)
+);
+
+CREATE INDEX google_nonces_expires_idx ON google_nonces (expires_at);
+"""
+PACES = """
+CREATE TABLE paces (
+    name text NOT NULL,
+    next_at timestamptz NOT NULL,
+    CONSTRAINT paces_pkey PRIMARY KEY (name)
+) WITH (fillfactor = 50);
+"""
+
+GRANTS = (
+    "GRANT SELECT, INSERT, UPDATE, DELETE ON"
+    " wallet_passes, wallet_work, google_alerts, google_nonces, paces TO loyalty_app"
+)
 
 
 def upgrade() -> None:
-    for sql in (WALLET_PASSES, WALLET_WORK, GRANTS):
+    for sql in (WALLET_PASSES, WALLET_WORK, IS_SAVED, GOOGLE_ALERTS, GOOGLE_NONCES, PACES, GRANTS):
         op.execute(sql)
 
 
 def downgrade() -> None:
-    op.execute("DROP TABLE wallet_work, wallet_passes")
+    op.execute("DROP TABLE paces, google_nonces, google_alerts, wallet_work, wallet_passes")
+    op.execute("ALTER TABLE loyalty_cards DROP COLUMN is_saved_at_google")
     op.execute("DELETE FROM projections WHERE name = 'wallets'")

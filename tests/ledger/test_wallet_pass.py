@@ -14,7 +14,11 @@ from ledger.wallet_pass import (
     AppleDeviceUnregistered,
     ApplePassIssued,
     Device,
+    GooglePassRemoved,
+    GooglePassSaved,
     WalletPass,
+    confirm_at_google,
+    create_at_google,
     issue,
     register,
     unregister,
@@ -24,6 +28,7 @@ from tests.examples import (
     CUSTOMER_ID,
     DEVICE_REGISTERED,
     DEVICE_UNREGISTERED,
+    GOOGLE_CREATED,
     HOUR,
     MINUTE,
     MONDAY,
@@ -67,7 +72,7 @@ def test_a_pass_is_given_out() -> None:
     (event,) = issue(None, **THIS_PASS, now=MONDAY)
     assert event == PASS_ISSUED
     state = fold([event])
-    assert state == WalletPass(**THIS_PASS, issued_at=MONDAY, last_at=MONDAY)
+    assert state == WalletPass(**THIS_PASS, last_at=MONDAY)
 
 
 def test_the_same_pass_given_out_again_is_nothing_new() -> None:
@@ -80,11 +85,7 @@ def test_another_pass_takes_its_place_and_keeps_the_phones(change: dict[str, str
     expected = ApplePassIssued(MONDAY + HOUR, **other)
     state = given(PASS_ISSUED, DEVICE_REGISTERED).when(issue, **other, now=MONDAY + HOUR).then(expected)
     assert (state.pass_type_id, state.serial_number) == (other["pass_type_id"], other["serial_number"])
-    assert (state.issued_at, state.last_at, list(state.devices)) == (
-        MONDAY + HOUR,
-        MONDAY + HOUR,
-        [str(REGISTRATION_ID)],
-    )
+    assert (state.last_at, list(state.devices)) == (MONDAY + HOUR, [str(REGISTRATION_ID)])
 
 
 # ------------------------------------------------------------------ register
@@ -182,3 +183,45 @@ def test_folding_changes_no_state_that_was_before() -> None:
 
 def test_an_unknown_phone_that_goes_is_folded_all_the_same() -> None:
     assert fold([PASS_ISSUED, DEVICE_UNREGISTERED]) == fold([PASS_ISSUED])
+
+
+# ------------------------------------------------------------------ Google
+
+
+AT_GOOGLE: dict[str, Any] = {
+    "card_id": CARD_ID,
+    "customer_id": CUSTOMER_ID,
+    "class_id": GOOGLE_CREATED.class_id,
+    "object_id": GOOGLE_CREATED.object_id,
+}
+
+
+def test_a_card_is_to_be_at_google_once() -> None:
+    (event,) = create_at_google(None, **AT_GOOGLE, now=MONDAY)
+    assert event == GOOGLE_CREATED
+    given(GOOGLE_CREATED).when(create_at_google, **AT_GOOGLE, now=MONDAY + HOUR).then()
+
+
+def test_a_card_may_be_in_both_wallets() -> None:
+    expected = replace(GOOGLE_CREATED, at=MONDAY + HOUR)
+    state = given(PASS_ISSUED, DEVICE_REGISTERED).when(create_at_google, **AT_GOOGLE, now=MONDAY + HOUR).then(expected)
+    assert (state.serial_number, state.google_object_id) == (PASS_ISSUED.serial_number, GOOGLE_CREATED.object_id)
+    assert list(state.devices) == [str(REGISTRATION_ID)]
+
+
+def test_saved_and_removed_are_noted_when_they_are_news() -> None:
+    given(GOOGLE_CREATED).when(confirm_at_google, has_users=False, now=MONDAY + HOUR).then()
+    saved = GooglePassSaved(MONDAY + HOUR, CARD_ID)
+    state = given(GOOGLE_CREATED).when(confirm_at_google, has_users=True, now=MONDAY + HOUR).then(saved)
+    assert state.is_saved_at_google
+    given(GOOGLE_CREATED, saved).when(confirm_at_google, has_users=True, now=MONDAY + 2 * HOUR).then()
+    removed = GooglePassRemoved(MONDAY + 2 * HOUR, CARD_ID)
+    gone = given(GOOGLE_CREATED, saved).when(confirm_at_google, has_users=False, now=MONDAY + 2 * HOUR).then(removed)
+    assert not gone.is_saved_at_google
+
+
+def test_no_clock_takes_a_pass_back_in_time() -> None:
+    late = GooglePassSaved(MONDAY + 2 * HOUR, CARD_ID)
+    given(GOOGLE_CREATED, late).when(confirm_at_google, has_users=False, now=MONDAY).then(
+        GooglePassRemoved(MONDAY + 2 * HOUR, CARD_ID)
+    )

@@ -97,7 +97,7 @@ class Store:
             "request_id": "r1",
             "recorded_at": events[-1].at,
             "occurred_at": events[-1].at,
-            "program_id": self.program_id if stream_type in ("card", "program", "attempts") else None,
+            "program_id": self.program_id if stream_type in ("card", "program", "attempts", "wallet_pass") else None,
             "program_version": 1 if stream_type == "card" else None,
             **envelope,
         }
