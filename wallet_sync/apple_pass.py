@@ -30,6 +30,7 @@ TOKEN_BYTES = 32
 ENTRY_TIME = (2020, 1, 1, 0, 0, 0)  # The same for ever: equal contents make equal bytes.
 READABLE_BY_ALL = 0o100644 << 16
 CREATED_ON_UNIX = 3
+WORD_JOINER = "\u2060"  # Nobody sees or hears it.
 
 
 class PassUnfit(Exception):
@@ -134,17 +135,17 @@ def _pass(
         "passTypeIdentifier": signer.pass_type_id,
         "teamIdentifier": signer.team_id,
         "serialNumber": serial,
-        "organizationName": content.merchant,
+        "organizationName": _vendors(content.merchant, content),
         "description": content.description,
-        "logoText": content.title,
+        "logoText": _vendors(content.title, content),
         "backgroundColor": _rgb(colors.background),
         "foregroundColor": _rgb(colors.foreground),
         "labelColor": _rgb(colors.label),
         "sharingProhibited": True,  # Who has the code has the card.
         "storeCard": {
-            "headerFields": [_field(content.balance)],
-            "secondaryFields": [_field(line) for line in content.front],
-            "backFields": [_field(line) for line in content.back],
+            "headerFields": [_field(content.balance, content)],
+            "secondaryFields": [_field(line, content) for line in content.front],
+            "backFields": [_field(line, content) for line in content.back],
         },
     }
     if content.barcode is not None:
@@ -158,10 +159,16 @@ def _pass(
     return shown
 
 
-def _field(line: Line) -> dict[str, str]:
+def _field(line: Line, content: PassContent) -> dict[str, str]:
     """Balances are texts too: some readers show nothing for a number."""
-    field = {"key": line.key, "label": line.label, "value": line.value}
+    value = line.value if line.key == "status" else _vendors(line.value, content)
+    field = {"key": line.key, "label": line.label, "value": value}
     return field if line.change is None else {**field, "changeMessage": line.change}
+
+
+def _vendors(words: str, content: PassContent) -> str:
+    """The vendor's words. A phone looks up every text: where these equal one of ours, it would translate them."""
+    return words + WORD_JOINER if any(words in texts for texts in content.texts.values()) else words
 
 
 def _rgb(color: Rgb) -> str:

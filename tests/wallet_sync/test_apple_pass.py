@@ -21,7 +21,7 @@ from tests.wallet_sync.passes import CARD_ID, NOW, SECRET, SERIAL, TOKEN, card, 
 from wallet_sync.apple_certificates import Signer
 from wallet_sync.apple_check import faults
 from wallet_sync.apple_key_ring import KeyRing
-from wallet_sync.apple_pass import PassUnfit, Rendered, archived, packed, serial_number
+from wallet_sync.apple_pass import WORD_JOINER, PassUnfit, Rendered, archived, packed, serial_number
 from wallet_sync.apple_signing import sign, what_is_wrong
 from wallet_sync.dev_certificates import DevCertificates, make_dev_certificates
 
@@ -112,6 +112,17 @@ def test_the_vendors_words_are_left_as_they_are_and_stay_out_of_the_catalogue(si
     assert fields(told(pass_))["member"]["value"] == words
     assert "hi" not in pass_.files["en.lproj/pass.strings"].decode()
     assert faults(packed(pass_, signer, NOW), signer, NOW) == []
+
+
+def test_words_of_the_vendor_that_equal_ours_are_not_found_in_the_catalogue(signer: Signer) -> None:
+    named = card(status="suspended", customer={"name": "Reward"})
+    pass_ = rendered(signer, named, program(card_name="Loyalty card", stamps_reward_description="Stamps"))
+    shown = told(pass_)
+    theirs = [shown["logoText"], *(fields(shown)[key]["value"] for key in ("reward", "about_reward", "member"))]
+    assert [words.rstrip(WORD_JOINER) for words in theirs] == ["Loyalty card", "Stamps", "Stamps", "Reward"]
+    assert strings(pass_, "fr").keys().isdisjoint(theirs)
+    assert fields(shown)["status"]["value"] in strings(pass_, "fr")
+    assert shown["organizationName"] == "Café Beim Rousegäertchen"  # What equals none is as it was.
 
 
 def test_an_archive_has_plain_entries_at_one_fixed_time(signer: Signer) -> None:
