@@ -4,7 +4,7 @@ BIN := .venv/bin
 UV := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-postgres15 check explore faults bench bench-scale clean
+.PHONY: help setup run test test-postgres15 peers check explore faults bench bench-scale clean
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ test: .venv/.ok ## All tests but the long ones
 
 test-postgres15: .venv/.ok ## The same on Debian's PostgreSQL 15 (installs it when run as root)
 	@$(BIN)/python -m tests.with_debian_postgres
+
+peers: .venv/.ok ## Install what the tests hold our passes against (npm's packages; Debian's when run as root)
+	@$(BIN)/python -m tests.wallet_sync.peers
 
 check: .venv/.ok ## Format, lint, types, imports, dependencies, tests: what CI runs
 	@$(BIN)/ruff format --check .
@@ -46,4 +49,4 @@ bench-scale: .venv/.ok ## The same among 1 million cards and 10 million events; 
 	@$(BIN)/python -m tests.benchmarks --scale
 
 clean: ## Remove what was installed and built (never the data in .data)
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache tests/wallet_sync/peers/node_modules
