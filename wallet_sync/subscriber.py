@@ -19,6 +19,7 @@ from ledger.commands.caller import utc_now
 from ledger.recorder import APP_ROLE
 from ledger.stream import Recorded, decode
 from ledger.wallet_pass import AppleDeviceRegistered, AppleDeviceUnregistered, ApplePassIssued, GooglePassCreated
+from projections.apple_device_registrations import CHANGE_NUMBER, SHOWN
 from projections.read_model import NAME as QUERY_TABLES
 from projections.read_model import POSITION, read_batch
 from wallet_sync import revisions
@@ -32,13 +33,15 @@ ENTER = "INSERT INTO projections (name) VALUES (%s) ON CONFLICT (name) DO NOTHIN
 MOVE_ON = """
 UPDATE projections SET position = %s, error = NULL, updated_at = clock_timestamp() WHERE name = %s AND position = %s
 """
-# Just registered, a phone asks for everything: it knows what there is.
-OWE_PHONES = """
-INSERT INTO wallet_work (channel, id, card_id, desired, synced)
-SELECT 'apple', w.id, w.card_id, p.revision, p.revision
-FROM unnest(%s::uuid[], %s::uuid[]) AS w (id, card_id) JOIN wallet_passes p ON p.card_id = w.card_id
+# Once it stands in the tables that it is registered, a phone asks: it knows what there was by then, and no more.
+OWE_PHONES = f"""
+INSERT INTO wallet_work (channel, id, card_id, desired, synced, due_at)
+SELECT 'apple', w.id, w.card_id, s.revision, s.revision - (w.position < {CHANGE_NUMBER})::int, %s
+FROM unnest(%s::uuid[], %s::uuid[], %s::bigint[]) AS w (id, card_id, position)
+JOIN wallet_passes s ON s.card_id = w.card_id JOIN ({SHOWN}) ON c.id = w.card_id
 ON CONFLICT (channel, id) DO UPDATE SET
-    synced = excluded.synced, desired = excluded.desired, failures = 0, last_error = NULL, is_parked = false
+    synced = excluded.synced, desired = excluded.desired, due_at = excluded.due_at, owed_since = now(), failures = 0,
+    last_error = NULL, is_parked = false
 """
 FORGET_PHONES = "DELETE FROM wallet_work WHERE channel = 'apple' AND id = ANY(%s)"
 # Nothing may be saved before it is there: a new object does not wait for the card to come to rest.
@@ -171,7 +174,7 @@ def advance(connection: Connection[Any], now: datetime) -> int:
 def _take_in(connection: Connection[Any], events: Sequence[Recorded], position: int, now: datetime) -> None:
     issued: dict[UUID, UUID] = {}
     at_google: dict[UUID, UUID] = {}
-    phones: dict[UUID, UUID | None] = {}
+    phones: dict[UUID, tuple[UUID, int] | None] = {}
     cards: set[UUID] = set()
     around: set[UUID] = set()
     for recorded in events:
@@ -183,7 +186,8 @@ def _take_in(connection: Connection[Any], events: Sequence[Recorded], position: 
             assert recorded.envelope.program_id is not None
             at_google[event.card_id] = recorded.envelope.program_id
         elif isinstance(event, AppleDeviceRegistered):
-            phones[event.registration_id] = event.card_id
+            assert recorded.position is not None
+            phones[event.registration_id] = event.card_id, recorded.position
         elif isinstance(event, AppleDeviceUnregistered):
             phones[event.registration_id] = None
         elif kind == "card":
@@ -193,14 +197,15 @@ def _take_in(connection: Connection[Any], events: Sequence[Recorded], position: 
     new = issued | at_google
     if new:
         revisions.begin(connection, list(new.items()), now)
-    revisions.revise(connection, cards | new.keys(), now)
+    there = [(id_, *found) for id_, found in phones.items() if found is not None]
+    # A new phone's pass is held too: nobody may come to another revision before they can see the phone.
+    revisions.revise(connection, cards | new.keys() | {card_id for _, card_id, _ in there}, now)
     if at_google:
         connection.execute(OWE_CLASSES, (position, sorted(set(at_google.values()))))
         connection.execute(OWE_OBJECTS, (list(at_google),))
-    there = {id_: card_id for id_, card_id in phones.items() if card_id is not None}
     if there:
-        connection.execute(OWE_PHONES, (list(there), list(there.values())))
-    if gone := [id_ for id_, card_id in phones.items() if card_id is None]:
+        connection.execute(OWE_PHONES, (now + revisions.QUIET, *map(list, zip(*there, strict=True))))
+    if gone := [id_ for id_, found in phones.items() if found is None]:
         connection.execute(FORGET_PHONES, (gone,))
     if around:
         connection.execute(OWE_PROGRAMS, {"position": position, "ids": list(around)})

@@ -151,6 +151,16 @@ def test_nothing_is_lost_while_nobody_syncs(scene: Scene) -> None:
         soon(lambda: scene.pushes(phone) == 1)
 
 
+def test_a_phone_that_registered_while_nobody_synced_is_told_what_came_after(scene: Scene) -> None:
+    card = scene.card()
+    phone, _ = scene.phone_with(card)
+    ok(scene.till.stamp(card["id"]))
+    scene.service.catch_up()
+    with scene.syncing():
+        soon(lambda: scene.pushes(phone) == 1)
+        assert phone.refresh() != []
+
+
 def test_a_phone_is_told_once_apple_is_back(scene: Scene) -> None:
     card = scene.card()
     with scene.syncing():
