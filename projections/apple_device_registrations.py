@@ -107,31 +107,3 @@ async def list_of_card(queries: Queries, card_id: UUID) -> list[Row]:
     """
     sql = f"SELECT {COLUMNS} FROM apple_device_registrations WHERE card_id = %s ORDER BY created_at, id"
     return dicts(COLUMNS, await queries.rows(sql, (card_id,)))
-
-
-# What a pass shows comes from its card, the program and the vendor: the newest change of the three.
-CHANGE_NUMBER = "greatest(c.position, p.position, v.position)"
-SHOWN = "loyalty_cards c JOIN loyalty_programs p ON p.id = c.program_id JOIN vendors v ON v.id = c.vendor_id"
-REGISTERED = f"""
-SELECT r.serial_number, {CHANGE_NUMBER}
-FROM apple_device_registrations r JOIN ({SHOWN}) ON c.id = r.card_id
-WHERE r.device_library_identifier = %s AND r.pass_type_identifier = %s
-ORDER BY r.serial_number
-"""
-
-
-async def registered_since(queries: Queries, device: str, pass_type_id: str) -> list[tuple[str, int]]:
-    """The passes a phone is registered for: serial number and change number of each.
-
-    Returns: By serial number; empty where the phone is not known. A change number grows whenever the pass may show
-        something else, so that the phone needs what is above the number it knows.
-
-    Source: the query tables, which trail the stream by a few milliseconds.
-    """
-    return [(serial, change) for serial, change in await queries.rows(REGISTERED, (device, pass_type_id))]
-
-
-async def change_number(queries: Queries, card_id: UUID) -> int | None:
-    """The change number of a card's pass; None while no event of the card has arrived."""
-    found = await queries.rows(f"SELECT {CHANGE_NUMBER} FROM {SHOWN} WHERE c.id = %s", (card_id,))
-    return int(found[0][0]) if found else None

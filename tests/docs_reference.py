@@ -235,8 +235,11 @@ TABLES: dict[str, str] = {
     "api_keys": "The vendors' API keys, by digest.",
     "refusals": "What was refused at a till: which rule, which facts, when.",
     "imports": "Files that were imported, and how far each has come.",
-    "wallet_passes": "Cards that are in a wallet: which revision of what the pass says there is.",
-    "wallet_work": "What each phone, card and class outside is owed: the revision it should know, and the one it does.",
+    "wallet_passes": "Which revision the pass of a card has come to, and which one was fetched last. `number` is the"
+    " change that the revision was noticed at; `nudge` counts those that no event tells of.",
+    "wallet_work": "What each channel was told and is owed: it owes where `synced` is below `desired`. `look_again_at`"
+    " is when somebody looks whether what was told had an effect. Channel `sweep` has one row, whose revision is the"
+    " number of the last night; `nudge` has one that counts.",
     "google_alerts": "How many rewards a card showed at Google, and when it rang for another one.",
     "google_nonces": "What Google told, until it can tell it no more: each message counts once.",
     "paces": "When somebody outside may be asked next, by all processes together.",
@@ -246,7 +249,8 @@ TABLES_INTRO = """
 The **store** holds the events and what is written together with them. The **query tables** are what the stream adds up
 to, for lists, statistics and other systems; their rows can be made again from the stream. In them, `position` is the
 place in the whole store of the last event that changed the row, `version` that event's version in its own stream, and
-`state` what the row was derived from.
+`state` what the row was derived from. The **wallet tables** stand beside the stream: what phones know is no fact of a
+card.
 
 A `…_minor` column is an amount in the currency's smallest unit; every `timestamptz` is a moment in UTC.
 """

@@ -26,7 +26,8 @@ LONGEST = timedelta(seconds=30)  # After the first one, however many follow.
 # Before the facts are read: whoever else looks at the same cards waits, and then sees what is newer.
 HOLD = "SELECT card_id, digest FROM wallet_passes WHERE card_id = ANY(%s) ORDER BY card_id FOR UPDATE"
 FACTS = """
-SELECT c.id, c.vendor_id, c.program_id, c.version, c.state::text, p.version, p.state::text, v.name
+SELECT c.id, c.vendor_id, c.program_id, c.version, c.state::text, p.version, p.state::text, v.name,
+    greatest(c.position, p.position, v.position)
 FROM loyalty_cards c JOIN loyalty_programs p ON p.id = c.program_id JOIN vendors v ON v.id = c.vendor_id
 WHERE c.id = ANY(%s)
 """
@@ -34,14 +35,27 @@ NEW_PASSES = """
 INSERT INTO wallet_passes (card_id, program_id, revision, digest, changed_at)
 SELECT *, 1, '', %s FROM unnest(%s::uuid[], %s::uuid[]) ON CONFLICT (card_id) DO NOTHING
 """
+# Held to the end of the transaction: nudges become visible in the order of their numbers, so no phone misses one.
+NEXT_NUDGE = """
+INSERT INTO wallet_work (channel, id, desired, synced) VALUES ('nudge', %s, 1, 1) ON CONFLICT (channel, id) DO UPDATE
+SET desired = wallet_work.desired + 1, synced = wallet_work.desired + 1 RETURNING desired
+"""
+NOBODY = UUID(int=0)
+# What was fetched before it was looked at here is known to the phone already.
 REVISE = """
-UPDATE wallet_passes p SET revision = p.revision + 1, digest = n.digest, changed_at = %s
-FROM unnest(%s::uuid[], %s::bytea[]) AS n (card_id, digest) WHERE p.card_id = n.card_id
+UPDATE wallet_passes p SET revision = p.revision + 1, digest = n.digest, changed_at = %(now)s,
+    nudge = coalesce(%(nudge)s, p.nudge), number = n.position + coalesce(%(nudge)s, p.nudge),
+    fetched_revision = CASE
+        WHEN p.fetched_number >= n.position + coalesce(%(nudge)s, p.nudge) THEN p.revision + 1
+        ELSE p.fetched_revision END
+FROM unnest(%(cards)s::uuid[], %(digests)s::bytea[], %(positions)s::bigint[]) AS n (card_id, digest, position)
+WHERE p.card_id = n.card_id
 """
 # A push that failed keeps its pause; else the change waits until there was none for a while.
 OWE = """
 UPDATE wallet_work w SET
     desired = p.revision,
+    times_again = 0,
     owed_since = CASE WHEN w.synced < w.desired THEN w.owed_since ELSE %(now)s END,
     due_at = CASE
         WHEN w.failures > 0 AND w.synced < w.desired THEN w.due_at
@@ -57,24 +71,31 @@ def begin(connection: Connection[Any], issued: Sequence[tuple[UUID, UUID]], now:
     connection.execute(NEW_PASSES, (now, cards, programs))
 
 
-def revise(connection: Connection[Any], card_ids: Iterable[UUID], now: datetime) -> int:
+def revise(connection: Connection[Any], card_ids: Iterable[UUID], now: datetime, *, nudges: bool = False) -> int:
     """Look at what the passes of these cards say, and note what is owed for those that changed.
 
     Inside the caller's transaction. Cards without a pass cost one look-up.
+
+    Args:
+        nudges: What changed may have no event that phones would be told of, such as rules whose day has come.
 
     Returns: How many passes changed.
     """
     held = dict(connection.execute(HOLD, (sorted(set(card_ids)),), binary=True).fetchall())
     if not held:
         return 0
-    told = {card_id: digest for card_id, digest in _digests(connection, list(held), now) if held[card_id] != digest}
+    told = [found for found in _digests(connection, list(held), now) if held[found[0]] != found[1]]
     if told:
-        connection.execute(REVISE, (now, list(told), list(told.values())))
-        connection.execute(OWE, {"now": now, "quiet": QUIET, "longest": LONGEST, "cards": list(told)})
+        cards, digests, positions = (list(column) for column in zip(*told, strict=True))
+        nudge = connection.execute(NEXT_NUDGE, (NOBODY,)).fetchone() if nudges else None
+        changed = {"cards": cards, "digests": digests, "positions": positions, "nudge": nudge and nudge[0]}
+        connection.execute(REVISE, {"now": now, **changed})
+        connection.execute(OWE, {"now": now, "quiet": QUIET, "longest": LONGEST, "cards": cards})
     return len(told)
 
 
-def _digests(connection: Connection[Any], card_ids: list[UUID], now: datetime) -> Iterable[tuple[UUID, bytes]]:
+def _digests(connection: Connection[Any], card_ids: list[UUID], now: datetime) -> Iterable[tuple[UUID, bytes, int]]:
+    """Card, digest, and the position up to which the tables were looked at."""
     programs: dict[tuple[UUID, int], Program] = {}
     for (
         card_id,
@@ -85,6 +106,7 @@ def _digests(connection: Connection[Any], card_ids: list[UUID], now: datetime) -
         program_version,
         program_state,
         merchant,
+        position,
     ) in connection.execute(FACTS, (card_ids,), binary=True):
         program = programs.get((program_id, program_version))
         if program is None:
@@ -95,4 +117,4 @@ def _digests(connection: Connection[Any], card_ids: list[UUID], now: datetime) -
         stream = Stream(card_id, "card", vendor_id, program_id, version, "", card)
         rules = answers.program(Stream(program_id, "program", vendor_id, None, program_version, "", program), now)
         content = pass_content(answers.card(stream, program, now, sealed), rules, {}, merchant=merchant, issuer="")
-        yield card_id, sha256(orjson.dumps(asdict(content))).digest()
+        yield card_id, sha256(orjson.dumps(asdict(content))).digest(), position

@@ -1,13 +1,14 @@
 """What phones ask that carry a pass: to be told of changes, what changed, and the pass as it is now.
 
 Source: Apple's "Adding a Web Service to Update Passes". Answers have the statuses it names and, but for the pass and
-the list, no body. A pass is changed when its card, its program or its shop is: the position of the newest event of
-these is its change number, which only grows and is the same for whoever asks.
+the list, no body. What counts as a change of a pass stands in `wallet_sync.changes`.
 """
 
 import hmac
 import re
-from datetime import UTC, datetime, timedelta
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -18,6 +19,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
+from starlette.background import BackgroundTask
 
 from api.bodies import StrictRoute
 from api.dependencies import Parts, Public, TheLedger, TheParts, TheReader
@@ -30,16 +32,13 @@ from ledger.commands.caller import Caller
 from ledger.commands.references import CardReference
 from ledger.decision import Stream
 from ledger.errors import CardIsErased, CardNotFound, RateLimited, StoreAway
-from ledger.reader import Reader
 from ledger.stream import Actor
-from projections import apple_device_registrations
 from wallet_sync.apple_certificates import AppleKeysUnfit
 from wallet_sync.apple_pass import MEDIA_TYPE
+from wallet_sync.changes import change_of, changed_since, note_asked, note_fetched
 
 router = APIRouter(tags=["apple"], dependencies=[Public], route_class=StrictRoute)
 
-# Where times have seconds and two stamps may fall into one, a time that counts changes loses none of them.
-NO_CHANGE = datetime(2020, 1, 1, tzinfo=UTC)
 LOG_LINES_MAX = 100
 LOG_CHARACTERS_MAX = 2_000
 LOGS_PER_MINUTE = RateLimitItemPerMinute(30)
@@ -142,22 +141,14 @@ async def list_changed_passes(
     ] = None,
 ) -> Response:
     """The phone's passes that changed since; 204 where none did. Without a token: who knows the phone's id may ask."""
-    is_one = DEVICE.fullmatch(device) and DEVICE.fullmatch(pass_type_id)
-    passes = await apple_device_registrations.registered_since(reader, device, pass_type_id) if is_one else []
-    since = _change_number(passes_updated_since)
-    changed = [(serial, number) for serial, number in passes if number > since]
-    if not changed:
+    if not (DEVICE.fullmatch(device) and DEVICE.fullmatch(pass_type_id)):
         return Response(status_code=HTTPStatus.NO_CONTENT)
-    told = {
-        "serialNumbers": [serial for serial, _ in changed],
-        "lastUpdated": str(max(number for _, number in changed)),
-    }
-    return Response(orjson.dumps(told), media_type="application/json")
-
-
-def _change_number(tag: str | None) -> int:
-    """What cannot be read is no tag of ours: then everything has changed."""
-    return int(tag) if tag and tag.isascii() and tag.isdigit() and len(tag) <= 18 else -1
+    serials, tag = await changed_since(reader, device, pass_type_id, passes_updated_since)
+    noting = BackgroundTask(_noted, note_asked, reader, device, pass_type_id)
+    if not serials:
+        return Response(status_code=HTTPStatus.NO_CONTENT, background=noting)
+    told = {"serialNumbers": serials, "lastUpdated": tag}
+    return Response(orjson.dumps(told), media_type="application/json", background=noting)
 
 
 # ------------------------------------------------------------------ the pass
@@ -173,14 +164,16 @@ async def read_pass(
     """The pass as its card is now, whatever led here; a card that cannot be used comes as a voided pass."""
     if found is None:
         return _unauthorized()
-    changed_at = await last_modified(reader, found.state.card_id)
-    headers = {"Last-Modified": format_datetime(changed_at, usegmt=True), "Cache-Control": "no-store"}
-    if _is_not_older(if_modified_since, changed_at):
-        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    change = await change_of(reader, found.state.card_id)
+    headers = {"Last-Modified": format_datetime(change.last_modified, usegmt=True), "Cache-Control": "no-store"}
+    assert found.parent_id is not None
+    noting = BackgroundTask(_noted, note_fetched, reader, found.state.card_id, found.parent_id, change)
+    if _is_not_older(if_modified_since, change.last_modified):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers, background=noting)
     content = await _made(apple, ledger, found)
     if content is None:
         return _unauthorized()
-    return Response(content, media_type=MEDIA_TYPE, headers=headers)
+    return Response(content, media_type=MEDIA_TYPE, headers=headers, background=noting)
 
 
 async def _made(apple: AppleWallet, ledger: Ledger, found: Stream) -> bytes | None:
@@ -197,12 +190,10 @@ async def _made(apple: AppleWallet, ledger: Ledger, found: Stream) -> bytes | No
     return content
 
 
-async def last_modified(reader: Reader, card_id: Any) -> datetime:
-    """A time for the change a pass has come to: later for each change, and never in the future.
-
-    It is read before the pass is made, so that a change in between is told again rather than not at all.
-    """
-    return NO_CHANGE + timedelta(seconds=await apple_device_registrations.change_number(reader, card_id) or 0)
+async def _noted(note: Callable[..., Awaitable[None]], *told: Any) -> None:
+    """The phone has its answer: what could not be noted costs it nothing, and at most another push."""
+    with suppress(StoreAway):
+        await note(*told)
 
 
 def _is_not_older(text: str | None, changed_at: datetime) -> bool:

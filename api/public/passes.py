@@ -11,11 +11,11 @@ from api.bodies import StrictRoute
 from api.dependencies import Public, TheLedger, TheParts, TheReader, public_caller
 from api.errors import AppleWalletOff, AppleWalletUnavailable
 from api.openapi import responses
-from api.public.apple_web_service import last_modified
 from api.public.cards import QrToken, held
 from ledger import errors
 from wallet_sync.apple_certificates import AppleKeysUnfit
 from wallet_sync.apple_pass import MEDIA_TYPE
+from wallet_sync.changes import change_of
 
 router = APIRouter(tags=["public"], dependencies=[Public], route_class=StrictRoute)
 
@@ -53,7 +53,7 @@ async def download_apple_pass(
         serial_number=parts.apple.serial_of(known["id"]),
         caller=public_caller(request, known["vendor_id"]),
     )
-    changed_at = await last_modified(reader, known["id"])
+    change = await change_of(reader, known["id"])
     card = await held(ledger, qr_code_data)  # As it is after that: no change may hide behind a time that counts it.
     program: dict[str, Any] = card["program"]
     vendor = await ledger.vendors.find(card["vendor_id"])
@@ -64,7 +64,7 @@ async def download_apple_pass(
         raise AppleWalletUnavailable from None
     headers = {
         "ETag": tag,
-        "Last-Modified": format_datetime(changed_at, usegmt=True),
+        "Last-Modified": format_datetime(change.last_modified, usegmt=True),
         "Cache-Control": "no-store",
     }
     if content is None:

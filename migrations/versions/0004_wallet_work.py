@@ -15,6 +15,11 @@ CREATE TABLE wallet_passes (
     revision bigint NOT NULL,
     digest bytea NOT NULL,
     changed_at timestamptz NOT NULL,
+    number bigint NOT NULL DEFAULT 0,
+    nudge bigint NOT NULL DEFAULT 0,
+    fetched_number bigint,
+    fetched_revision bigint,
+    fetched_at timestamptz,
     CONSTRAINT wallet_passes_pkey PRIMARY KEY (card_id)
 ) WITH (fillfactor = 80);
 
@@ -33,8 +38,12 @@ CREATE TABLE wallet_work (
     due_at timestamptz NOT NULL DEFAULT now(),
     failures integer NOT NULL DEFAULT 0,
     last_error text,
+    last_status integer,
     last_tried_at timestamptz,
     last_done_at timestamptz,
+    asked_at timestamptz,
+    look_again_at timestamptz,
+    times_again integer NOT NULL DEFAULT 0,
     is_parked boolean NOT NULL DEFAULT false,
     leased_until timestamptz,
     CONSTRAINT wallet_work_pkey PRIMARY KEY (channel, id)
@@ -42,6 +51,8 @@ CREATE TABLE wallet_work (
 
 CREATE INDEX wallet_work_due_idx ON wallet_work (channel, due_at) WHERE synced < desired AND NOT is_parked;
 CREATE INDEX wallet_work_card_idx ON wallet_work (card_id);
+CREATE INDEX wallet_work_parked_idx ON wallet_work (owed_since, id) WHERE is_parked;
+CREATE INDEX wallet_work_again_idx ON wallet_work (look_again_at) WHERE look_again_at IS NOT NULL;
 """
 
 IS_SAVED = "ALTER TABLE loyalty_cards ADD COLUMN is_saved_at_google boolean NOT NULL DEFAULT false"

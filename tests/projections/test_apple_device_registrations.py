@@ -16,7 +16,7 @@ from ledger.seal import SubjectKey
 from ledger.stream import StreamType
 from ledger.wallet_pass import AppleDeviceRegistered, AppleDeviceUnregistered, ApplePassIssued
 from projections import apple_device_registrations, read_model
-from projections.apple_device_registrations import APPLE_DEVICE_REGISTRATIONS, change_number, registered_since
+from projections.apple_device_registrations import APPLE_DEVICE_REGISTRATIONS
 from projections.check import check
 from projections.read_model import Projector
 from projections.rebuild import _Rebuild, rebuild
@@ -24,6 +24,7 @@ from projections.table import Kept
 from tests.examples import DAY, HOUR, MONDAY, PROFILE
 from tests.projections.stories import MASTER_KEY, Store, busy_days, enrolled, stamped
 from tests.projections.test_readers import OneConnection, wait
+from wallet_sync.changes import Change, change_of, changed_since
 
 CARD, PHONE, TABLET = uuid4(), uuid4(), uuid4()
 CUSTOMER = uuid4()
@@ -242,18 +243,24 @@ def test_a_phone_that_is_there_after_it_went_is_found(store: PassStore, database
 # ------------------------------------------------------------------ readers
 
 
-def test_a_phone_learns_the_change_number_of_each_of_its_passes(store: PassStore, database_url: str) -> None:
-    queries = OneConnection(database_url)
+def test_a_cards_phones_are_listed(store: PassStore, database_url: str) -> None:
+    store.happened(registered(PHONE, "phone", "token"), registered(TABLET, "tablet", "other"))
+    catch_up(database_url)
+    listed = wait(apple_device_registrations.list_of_card(OneConnection(database_url), CARD))
+    assert sorted(row["push_token"] for row in listed) == ["other", "token"]
+
+
+def test_a_phone_is_told_the_change_that_each_of_its_passes_has_come_to(store: PassStore, database_url: str) -> None:
+    queries, type_ = OneConnection(database_url), PASS["pass_type_id"]
     store.happened(registered(PHONE, "phone", "token"), registered(TABLET, "tablet", "other"))
     catch_up(database_url)
     position = store.row("loyalty_cards", CARD)["position"]
-    assert wait(registered_since(queries, "phone", PASS["pass_type_id"])) == [("zess-0001", position)]
-    assert wait(change_number(queries, CARD)) == position
-    assert wait(registered_since(queries, "phone", "pass.example.other")) == []
-    assert wait(registered_since(queries, "stranger", PASS["pass_type_id"])) == []
-    assert wait(change_number(queries, uuid4())) is None
-    listed = wait(apple_device_registrations.list_of_card(queries, CARD))
-    assert sorted(row["push_token"] for row in listed) == ["other", "token"]
+    serials, tag = wait(changed_since(queries, "phone", type_, None))
+    assert serials == ["zess-0001"] and wait(change_of(queries, CARD)) == Change(position, 0)
+    assert wait(changed_since(queries, "phone", type_, tag)) == ([], tag)
+    for device, of_type in (("phone", "pass.example.other"), ("stranger", type_)):
+        assert wait(changed_since(queries, device, of_type, None))[0] == []
+    assert wait(change_of(queries, uuid4())) == Change(0, 0)
 
 
 def test_a_change_of_card_program_or_vendor_is_a_change_of_the_pass(store: PassStore, database_url: str) -> None:
@@ -264,8 +271,12 @@ def test_a_change_of_card_program_or_vendor_is_a_change_of_the_pass(store: PassS
         ("program", store.program_id, [program.ProgramDeactivated(MONDAY + HOUR)]),
         ("vendor", store.vendor_id, [vendor.VendorUpdated(MONDAY + HOUR, replace(PROFILE, name="New"))]),
     ]
+    catch_up(database_url)
+    _, tag = wait(changed_since(queries, "phone", PASS["pass_type_id"], None))
     for stream in streams:
         position = store.append(stream)
         catch_up(database_url)
-        assert wait(change_number(queries, CARD)) == position
-        assert wait(registered_since(queries, "phone", PASS["pass_type_id"])) == [("zess-0001", position)]
+        assert wait(change_of(queries, CARD)) == Change(position, 0)
+        serials, newer = wait(changed_since(queries, "phone", PASS["pass_type_id"], tag))
+        assert serials == ["zess-0001"] and int(newer) > int(tag)
+        tag = newer
