@@ -28,6 +28,7 @@ from wallet_sync.apple_pushes import push_due
 from wallet_sync.google_client import GoogleClient
 from wallet_sync.google_writes import keep_pace, write_due
 from wallet_sync.subscriber import Subscriber
+from wallet_sync.upkeep import kept_up
 
 MODULE = __name__
 IDLE_SECONDS = 0.5
@@ -62,13 +63,16 @@ async def _push(settings: Settings, database_url: str, master_key: MasterKey, st
         ledger = Ledger(database_url, pool, master_key)
         await ledger.start()
         stack.push_async_callback(ledger.stop)
+        ring: KeyRing | None = None
         wallets: list[_Apple | _Google] = []
         if settings.apple_pass_type_id is not None:
-            wallets.append(_Apple(settings, ledger))
+            ring = KeyRing(apple_key_files(settings))
+            wallets.append(_Apple(settings, ledger, ring))
         if settings.google_issuer_id is not None:
             wallets.append(_Google(settings, ledger, master_key))
         for wallet in wallets:
             stack.push_async_callback(wallet.close)
+        await stack.enter_async_context(kept_up(ledger.reader, ring, utc_now))
         async with asyncio.TaskGroup() as group:
             for wallet in wallets:
                 group.create_task(_until_stopped(wallet, stop))
@@ -92,10 +96,10 @@ class _Apple:
 
     unfit = "apple-wallet-unfit"
 
-    def __init__(self, settings: Settings, ledger: Ledger) -> None:
+    def __init__(self, settings: Settings, ledger: Ledger, ring: KeyRing) -> None:
         self._settings = settings
         self._ledger = ledger
-        self._ring = KeyRing(apple_key_files(settings))
+        self._ring = ring
         self._signer: Signer | None = None
         self._push: ApplePush | None = None
 

@@ -15,6 +15,7 @@ from wallet_sync.apple_push import GIVE_UP_AFTER, ApplePush, Outcome, is_mass_ba
 from wallet_sync.wallet_work import LEASE, Owed, claim, done, failed
 
 BATCH = 200
+LOOK_AFTER = timedelta(hours=6)  # A phone that was woken has asked by then, if it is on.
 ALARM_PAUSE = timedelta(minutes=5)  # Until certificate or topic may have been mended.
 ACTOR = Actor("system", "wallet-sync", "none")
 
@@ -77,7 +78,7 @@ async def _settle(
     queries, error = ledger.reader, outcome.reason or f"status {outcome.status}"
     match outcome.what:
         case "accepted":
-            await done(queries, "apple", owed)
+            await done(queries, "apple", owed, status=outcome.status, look_after=LOOK_AFTER)
         case "gone" | "bad_token" if not spares_bad:
             # A bad token is bad from now on; a phone that registers again meanwhile is not meant.
             gone_at = outcome.gone_at if outcome.what == "gone" else now
@@ -89,17 +90,19 @@ async def _settle(
                 if is_forgotten:
                     await done(queries, "apple", [row])
                 else:
-                    await failed(queries, "apple", row, error=error, pause=ALARM_PAUSE)
+                    await failed(queries, "apple", row, error=error, status=outcome.status, pause=ALARM_PAUSE)
         case "our_mistake":
             log.error("apns-refused", error=error)
             for row in owed:
-                await failed(queries, "apple", row, error=error, pause=ALARM_PAUSE, is_parked=True)
+                await failed(
+                    queries, "apple", row, error=error, status=outcome.status, pause=ALARM_PAUSE, is_parked=True
+                )
         case "stop_topic" | "gone" | "bad_token":
             log.error("apns-stopped", error=error)
             for row in owed:
-                await failed(queries, "apple", row, error=error, pause=ALARM_PAUSE)
+                await failed(queries, "apple", row, error=error, status=outcome.status, pause=ALARM_PAUSE)
         case "back_off" | "retry":
             for row in owed:
                 pause = pause_after(row.failures + 1, outcome, rng) or ALARM_PAUSE
                 is_over = row.failures > 0 and now - row.owed_since > GIVE_UP_AFTER
-                await failed(queries, "apple", row, error=error, pause=pause, is_parked=is_over)
+                await failed(queries, "apple", row, error=error, status=outcome.status, pause=pause, is_parked=is_over)

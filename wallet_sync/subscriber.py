@@ -6,7 +6,7 @@ each event counts once, and a crash leaves nothing out.
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -19,10 +19,11 @@ from ledger.commands.caller import utc_now
 from ledger.recorder import APP_ROLE
 from ledger.stream import Recorded, decode
 from ledger.wallet_pass import AppleDeviceRegistered, AppleDeviceUnregistered, ApplePassIssued, GooglePassCreated
-from projections.apple_device_registrations import CHANGE_NUMBER, SHOWN
 from projections.read_model import NAME as QUERY_TABLES
 from projections.read_model import POSITION, read_batch
 from wallet_sync import revisions
+from wallet_sync.changes import POSITION as PASS_POSITION
+from wallet_sync.changes import SHOWN
 
 NAME = "wallets"
 POLL_SECONDS = 0.5
@@ -36,12 +37,12 @@ UPDATE projections SET position = %s, error = NULL, updated_at = clock_timestamp
 # Once it stands in the tables that it is registered, a phone asks: it knows what there was by then, and no more.
 OWE_PHONES = f"""
 INSERT INTO wallet_work (channel, id, card_id, desired, synced, due_at)
-SELECT 'apple', w.id, w.card_id, s.revision, s.revision - (w.position < {CHANGE_NUMBER})::int, %s
-FROM unnest(%s::uuid[], %s::uuid[], %s::bigint[]) AS w (id, card_id, position)
-JOIN wallet_passes s ON s.card_id = w.card_id JOIN ({SHOWN}) ON c.id = w.card_id
+SELECT 'apple', n.id, n.card_id, w.revision, w.revision - (n.position < {PASS_POSITION})::int, %s
+FROM unnest(%s::uuid[], %s::uuid[], %s::bigint[]) AS n (id, card_id, position) JOIN ({SHOWN}) ON c.id = n.card_id
+WHERE w.card_id IS NOT NULL
 ON CONFLICT (channel, id) DO UPDATE SET
     synced = excluded.synced, desired = excluded.desired, due_at = excluded.due_at, owed_since = now(), failures = 0,
-    last_error = NULL, is_parked = false
+    last_error = NULL, is_parked = false, look_again_at = NULL, times_again = 0
 """
 FORGET_PHONES = "DELETE FROM wallet_work WHERE channel = 'apple' AND id = ANY(%s)"
 # Nothing may be saved before it is there: a new object does not wait for the card to come to rest.
@@ -53,9 +54,8 @@ ON CONFLICT (channel, id) DO UPDATE SET
 """
 OWE_CLASSES = """
 INSERT INTO wallet_work (channel, id, desired, synced, due_at)
-SELECT channel, id, CASE channel WHEN 'google_class' THEN %s ELSE 1 END, 0, now() + pause
-FROM unnest(%s::uuid[]) AS p (id),
-    (VALUES ('google_class', interval '0'), ('google_sweep', interval '24 hours')) AS c (channel, pause)
+SELECT channel, id, %s, synced, now()
+FROM unnest(%s::uuid[]) AS p (id), (VALUES ('google_class', 0), ('google_sweep', 1)) AS c (channel, synced)
 ON CONFLICT (channel, id) DO NOTHING
 """
 OWE_CHANGED_CLASSES = """
@@ -67,7 +67,8 @@ OWE_PROGRAMS = """
 INSERT INTO wallet_work (channel, id, desired, synced)
 SELECT 'program', id, %(position)s, 0 FROM loyalty_programs WHERE id = ANY(%(ids)s) OR vendor_id = ANY(%(ids)s)
 ON CONFLICT (channel, id) DO UPDATE SET
-    desired = excluded.desired, owed_since = now(), due_at = now(), failures = 0, is_parked = false
+    desired = greatest(excluded.desired, wallet_work.desired + 1), owed_since = now(), due_at = now(), failures = 0,
+    is_parked = false
 """
 
 CARDS_AT_ONCE = 500
@@ -82,9 +83,15 @@ UPDATE wallet_work SET leased_until = now() + %(lease)s, last_tried_at = now() W
 """
 NEXT_CARDS = "SELECT card_id FROM wallet_passes WHERE program_id = %s AND card_id > %s ORDER BY card_id LIMIT %s"
 KEEP_PROGRAM = "UPDATE wallet_work SET leased_until = now() + %(lease)s WHERE channel = 'program' AND id = %(id)s"
+# Looked at again when rules that are announced come into force: no event says that their day has come.
 PROGRAM_DONE = """
-UPDATE wallet_work SET synced = greatest(synced, %s), last_done_at = now(), leased_until = NULL
-WHERE channel = 'program' AND id = %s
+UPDATE wallet_work SET synced = greatest(synced, %(position)s), last_done_at = now(), leased_until = NULL,
+    look_again_at = (
+        SELECT min((told ->> 'effective_from')::timestamptz)
+        FROM loyalty_programs p, jsonb_array_elements(p.state -> 'rules') AS versions (told)
+        WHERE p.id = %(id)s AND (told ->> 'effective_from')::timestamptz > %(begun_at)s
+    )
+WHERE channel = 'program' AND id = %(id)s
 """
 
 
@@ -121,16 +128,16 @@ class Subscriber:
             row = connection.execute(CLAIM_PROGRAM, {"lease": LEASE}).fetchone()
             if row is None:
                 return False
-            self._program = _Program(row[0], row[1], after=UUID(int=0))
+            self._program = _Program(row[0], row[1], after=UUID(int=0), begun_at=utc_now())
         program = self._program
         with connection.transaction():
             found = connection.execute(NEXT_CARDS, (program.id, program.after, CARDS_AT_ONCE)).fetchall()
-            revisions.revise(connection, [card_id for (card_id,) in found], utc_now())
+            revisions.revise(connection, [card_id for (card_id,) in found], utc_now(), nudges=True)
             if found:
                 program.after = found[-1][0]
                 connection.execute(KEEP_PROGRAM, {"lease": LEASE, "id": program.id})
             else:
-                connection.execute(PROGRAM_DONE, (program.position, program.id))
+                connection.execute(PROGRAM_DONE, asdict(program))
                 self._program = None
         return True
 
@@ -142,6 +149,7 @@ class _Program:
     id: UUID
     position: int
     after: UUID
+    begun_at: datetime
 
 
 log = structlog.get_logger("wallet_sync.subscriber")
