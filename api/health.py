@@ -1,5 +1,6 @@
 """Whether the process lives, whether it can work, and numbers for those who watch."""
 
+import re
 from http import HTTPStatus
 from typing import Any
 
@@ -14,6 +15,9 @@ from api.models import Health
 from api.openapi import responses
 from ledger.errors import StoreAway
 from projections.read_model import status
+from wallet_sync.wallet_work import backlog
+
+REASON = re.compile(r"[A-Za-z0-9 _]{1,64}")  # As Apple's and Google's are, and the names of our exceptions.
 
 router = APIRouter(tags=["health"], dependencies=[Public], route_class=StrictRoute)
 
@@ -61,7 +65,25 @@ async def read_metrics(parts: TheParts) -> Response:
     lag = Gauge("loyalty_projection_lag_events", "Events not yet projected", ["projection"], registry=registry)
     for projection in found:
         lag.labels(projection["name"]).set(max(head - projection["position"], 0))
+    _add_wallets(registry, await backlog(parts.reader), None if parts.apple is None else parts.apple.days_left())
     phones = Gauge("loyalty_phone_log_lines_total", "Complaints of phones", ["about"], registry=registry)
     for about, count in parts.phone_log.items():
         phones.labels(about).set(count)
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _add_wallets(registry: CollectorRegistry, channels: list[dict[str, Any]], days_left: int | None) -> None:
+    """Not one of these is there where nothing is owed, or where no usable certificate is set up."""
+    if days_left is not None:
+        told = "Days that passes for Apple Wallet can still be signed"
+        Gauge("loyalty_apple_certificate_days_left", told, registry=registry).set(days_left)
+    waiting = Gauge("loyalty_wallet_waiting", "What wallets are owed", ["channel"], registry=registry)
+    parked = Gauge("loyalty_wallet_parked", "Of that, what was given up", ["channel"], registry=registry)
+    lag = Gauge("loyalty_wallet_lag_seconds", "For how long the oldest is owed", ["channel"], registry=registry)
+    failing = Gauge("loyalty_wallet_errors", "Of that, what failed last", ["channel", "error"], registry=registry)
+    for row in channels:
+        waiting.labels(row["channel"]).set(row["waiting"])
+        parked.labels(row["channel"]).set(row["parked"])
+        lag.labels(row["channel"]).set(row["lag_seconds"])
+        for error, count in row["errors"].items():
+            failing.labels(row["channel"], error if REASON.fullmatch(error) else "other").inc(count)

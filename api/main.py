@@ -16,6 +16,7 @@ from api.admin import events as admin_events
 from api.admin import programs as admin_programs
 from api.admin import system as admin_system
 from api.admin import vendors as admin_vendors
+from api.admin import wallets as admin_wallets
 from api.auth import Authenticator
 from api.dependencies import Parts
 from api.google_wallet import CALLBACK, google_wallet
@@ -41,7 +42,7 @@ READERS_MAX = 8
 PHONE_LOG_BYTES_MAX = 65_536
 GC_THRESHOLDS = (200_000, 100, 1_000)
 
-ADMIN = (admin_vendors, admin_programs, admin_events, admin_system)
+ADMIN = (admin_vendors, admin_programs, admin_events, admin_wallets, admin_system)
 TILL = (stamps, points, redemptions)
 VENDOR = (programs, cards, adjustments, entries, pins, stats)
 PUBLIC = (public_programs, public_cards, public_passes, public_google, apple_web_service)
@@ -59,6 +60,7 @@ TAGS = (
     {"name": "statistics", "description": "Counts and series."},
     {"name": "vendors", "description": "Merchants and their API keys."},
     {"name": "audit", "description": "The stream itself."},
+    {"name": "wallets", "description": "Passes in phones: what they were told, and trying again."},
     {"name": "system", "description": "How the service is doing."},
     {"name": "public", "description": "What customers can read and do, without a key."},
     {"name": "apple", "description": "Apple's web service for passes: called by phones, not by people."},

@@ -281,12 +281,109 @@ class ProjectionState(Answer):
     error: str | None = Field(None, description="What stops it, with position and event; null while it runs.")
 
 
+class WalletBacklog(Answer):
+    """What a channel owes: `apple` to phones, `program` to the passes of programs that changed."""
+
+    channel: str = Field(examples=["apple"])
+    waiting: int = Field(examples=[3], description="Owed, and to be tried when their time comes.")
+    parked: int = Field(examples=[0], description="Given up until somebody retries.")
+    oldest_since: datetime = Field(examples=[EXAMPLE_TIME])
+    lag_seconds: float = Field(examples=[1.5], description="For how long the oldest is owed.")
+    errors: dict[str, int] = Field(examples=[{"ServiceUnavailable": 2}], description="How many failed last for what.")
+
+
+class WalletSweep(Answer):
+    """Once a night every pass is looked at again."""
+
+    begun_at: datetime = Field(examples=[EXAMPLE_TIME])
+    ended_at: datetime | None = Field(examples=[EXAMPLE_TIME], description="Null while it goes on.")
+    programs: int = Field(examples=[12])
+    programs_left: int = Field(examples=[0])
+
+
+class Wallets(Answer):
+    backlog: list[WalletBacklog] = Field(description="Channels that owe nothing are not listed.")
+    sweep: WalletSweep | None = Field(description="The last one; null before the first.")
+
+
 class System(Answer):
     position: int = Field(examples=[4711])
     projections: list[ProjectionState]
     commands_waiting: int = Field(examples=[0])
+    wallets: Wallets
     apple_certificate_days_left: int | None = Field(
         None,
         examples=[212],
         description="Days that passes can still be signed; null where no usable certificate is set up.",
+    )
+
+
+class ParkedWork(Answer):
+    channel: str = Field(examples=["apple"])
+    id: UUID = Field(description="A registration, or a program.")
+    card_id: UUID | None = Field(examples=[CARD])
+    owed_since: datetime = Field(examples=[EXAMPLE_TIME])
+    last_error: str | None = Field(examples=["PayloadEmpty"])
+    last_status: int | None = Field(examples=[400], description="Of HTTP; null where no answer came.")
+    failures: int = Field(examples=[1])
+    last_tried_at: datetime | None = Field(examples=[EXAMPLE_TIME])
+
+
+class Retried(Answer):
+    retried: int = Field(examples=[2], description="How many are tried again now.")
+
+
+class WalletPhone(Answer):
+    """A phone that wants to hear of the card. What it was told is absent while its registration is being noticed."""
+
+    phone: str = Field(examples=["3f9a0c51d2e7"], description="The same for the same phone, and of no use but to tell.")
+    verdict: str = Field(examples=["not_asked"])
+    registered_at: datetime = Field(examples=[EXAMPLE_TIME])
+    push_token_since: datetime = Field(examples=[EXAMPLE_TIME])
+    revision_wanted: int | None = Field(None, examples=[4])
+    revision_told: int | None = Field(None, examples=[4], description="Apple took the push; no proof that it arrived.")
+    owed_since: datetime | None = Field(None, examples=[EXAMPLE_TIME])
+    next_attempt_at: datetime | None = Field(None, examples=[EXAMPLE_TIME])
+    last_tried_at: datetime | None = Field(None, examples=[EXAMPLE_TIME])
+    last_told_at: datetime | None = Field(None, examples=[EXAMPLE_TIME])
+    last_status: int | None = Field(None, examples=[200], description="What Apple answered last; null without answer.")
+    last_error: str | None = Field(None, examples=["TooManyRequests"], description="Apple's reason.")
+    failures: int = Field(0, examples=[0], description="In a row.")
+    is_parked: bool = False
+    last_asked_at: datetime | None = Field(
+        None, examples=[EXAMPLE_TIME], description="When it last asked which passes changed."
+    )
+    times_told_again: int = Field(0, examples=[0], description="How often it was woken again for this revision.")
+    look_again_at: datetime | None = Field(
+        None, examples=[EXAMPLE_TIME], description="When it is woken again, unless it came."
+    )
+
+
+class AppleWalletOfCard(Answer):
+    verdict: str = Field(examples=["not_asked"], description="That of the phone that is worst off.")
+    hint: str = Field(description="What to do next, in the language of Accept-Language.")
+    certificate_days_left: int | None = Field(examples=[212])
+    issued_at: datetime | None = Field(
+        examples=[EXAMPLE_TIME], description="When the pass was first downloaded; null before."
+    )
+    revision: int | None = Field(examples=[4], description="Which the pass has come to; null before anybody looked.")
+    changed_at: datetime | None = Field(examples=[EXAMPLE_TIME])
+    fetched_revision: int | None = Field(examples=[3], description="Which a phone, nobody knows which, fetched last.")
+    fetched_at: datetime | None = Field(examples=[EXAMPLE_TIME])
+    phones: list[WalletPhone]
+
+
+class GoogleWalletOfCard(Answer):
+    verdict: str = Field(examples=["up_to_date"])
+    hint: str
+    work: list[dict[str, Any]]
+
+
+class CardWallet(Answer):
+    card_id: UUID = Field(examples=[CARD])
+    status: str = Field(examples=["active"])
+    apple: AppleWalletOfCard
+    google: GoogleWalletOfCard | None = Field(None, description="Null where the card is not in Google Wallet.")
+    complaints_of_all_phones: dict[str, int] = Field(
+        examples=[{"status_503": 2}], description="Since this process began. What a phone complains of names no card."
     )

@@ -8,13 +8,15 @@ from api.bodies import StrictRoute
 from api.dependencies import AdminOrAuditor, TheParts
 from api.models import System
 from projections.read_model import status
+from wallet_sync.upkeep import last_sweep
+from wallet_sync.wallet_work import backlog
 
 router = APIRouter(tags=["system"], route_class=StrictRoute)
 
 
 @router.get("/system", summary="Positions and lags", response_model=System)
 async def read_system(_: AdminOrAuditor, parts: TheParts) -> Any:
-    """The newest position of the stream, how far each projection is, and what waits."""
+    """The newest position of the stream, how far each projection is, what waits, and what wallets are owed."""
     head = await parts.reader.last_position()
     return {
         "position": head,
@@ -23,5 +25,6 @@ async def read_system(_: AdminOrAuditor, parts: TheParts) -> Any:
             for projection in await status(parts.reader)
         ],
         "commands_waiting": parts.ledger.committer.waiting,
+        "wallets": {"backlog": await backlog(parts.reader), "sweep": await last_sweep(parts.reader)},
         "apple_certificate_days_left": None if parts.apple is None else parts.apple.days_left(),
     }

@@ -18,6 +18,7 @@ from api.problems import PROBLEMS
 from api.validation import MESSAGES, NOT_VALID
 from ledger.errors import Refused
 from wallet_sync.pass_content import SENTENCES
+from wallet_sync.support import HINTS
 
 ROOT = Path(__file__).parents[2]
 
@@ -59,7 +60,7 @@ def reasons() -> Iterator[str]:
 def needed() -> set[str]:
     sentences = {problem.title for problem in PROBLEMS.values()} | {*MESSAGES.values(), NOT_VALID}
     sentences |= {kind.sentence for kind in PROBLEMS if issubclass(kind, Refused)}
-    return sentences | set(reasons()) | {*HEADINGS, LATER, AGAIN, LOOK, CHANGE} | {*SENTENCES}
+    return sentences | set(reasons()) | {*HEADINGS, LATER, AGAIN, LOOK, CHANGE} | {*SENTENCES} | {*HINTS.values()}
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
