@@ -257,6 +257,23 @@ def retry(
         typer.echo(f"{retry_at_once(database.url, card)} to be tried again.")
 
 
+@wallet.command("parked")
+def parked(
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 100,
+) -> None:
+    """List what was given up, and why: longest owed first."""
+    from api.database import opened
+    from api.settings import read_settings
+    from wallet_sync.wallet_work import parked_at_once
+
+    with opened(read_settings()) as database:
+        rows = parked_at_once(database.url, limit)
+    for row in rows:
+        of = f"card {row['card_id']}" if row["card_id"] else str(row["id"])
+        typer.echo(f"{row['channel']} {of}: {row['last_error']}, owed since {row['owed_since']:%Y-%m-%d %H:%M} UTC")
+    typer.echo(f"{len(rows)} parked." if len(rows) < limit else f"The first {limit}; there may be more.")
+
+
 class _Progress:
     """A progress bar for something that counts; a plain last line where the output is no terminal.
 

@@ -152,6 +152,23 @@ def test_doctor_exits_as_it_finds(url: str) -> None:
     assert "✗ The role loyalty_app may DELETE events" in ill.stdout
 
 
+def test_what_wallets_were_not_told_is_listed_and_tried_again(filled_url: str) -> None:
+    columns = "channel, id, card_id, desired, synced, failures, last_error, is_parked, owed_since"
+    since = "2026-03-14 09:26 UTC"
+    execute(
+        filled_url,
+        f"INSERT INTO wallet_work ({columns}) VALUES ('apple', '{CARD}', '{CARD}', 3, 2, 1, 'PayloadEmpty', true,"
+        f" '{since}'), ('program', '{UUID(int=1)}', NULL, 7, 7, 0, NULL, false, '{since}')",
+    )
+    listed = ask("wallet", "parked", url=filled_url)
+    assert (listed.returncode, listed.stderr) == (0, "")
+    assert listed.stdout == f"apple card {CARD}: PayloadEmpty, owed since {since}\n1 parked.\n"
+    other = ask("wallet", "retry", "--card", str(UUID(int=2)), url=filled_url)
+    assert "0 to be tried again" in other.stdout
+    assert "1 to be tried again" in ask("wallet", "retry", url=filled_url).stdout
+    assert ask("wallet", "parked", url=filled_url).stdout == "0 parked.\n"
+
+
 @pytest.mark.parametrize("command", ["migrate", "check", "run"])
 def test_what_the_one_at_the_keyboard_can_mend_is_a_sentence(command: str, server_url: str) -> None:
     wrong = ask(command, url=server_url, LOYALTY_MASTER_KEY="")
