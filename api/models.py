@@ -376,14 +376,17 @@ class AppleWalletOfCard(Answer):
 class GoogleWalletOfCard(Answer):
     verdict: str = Field(examples=["up_to_date"])
     hint: str
-    work: list[dict[str, Any]]
+    object_id: str | None = Field(None, description="Of the card at Google; null where it was never to be there.")
+    is_saved: bool | None = Field(None, description="Whether Google confirmed that it is in somebody's wallet.")
+    card: dict[str, Any] | None = Field(None, description="What Google was told of the card.")
+    program: dict[str, Any] | None = Field(None, description="What Google was told of its program.")
 
 
 class CardWallet(Answer):
     card_id: UUID = Field(examples=[CARD])
     status: str = Field(examples=["active"])
     apple: AppleWalletOfCard
-    google: GoogleWalletOfCard | None = Field(None, description="Null where the card is not in Google Wallet.")
+    google: GoogleWalletOfCard
     complaints_of_all_phones: dict[str, int] = Field(
         examples=[{"status_503": 2}], description="Since this process began. What a phone complains of names no card."
     )

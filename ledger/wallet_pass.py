@@ -98,8 +98,9 @@ class WalletPass:
     card_id: UUID
     customer_id: UUID
     last_at: datetime
-    pass_type_id: str | None = None  # None, as the next: not in Apple Wallet.
+    pass_type_id: str | None = None  # None, as the next two: not in Apple Wallet.
     serial_number: str | None = None
+    issued_at: datetime | None = None
     devices: dict[str, Device] = field(default_factory=dict)  # By registration id.
     google_class_id: str | None = None  # None, as the next: not at Google.
     google_object_id: str | None = None
@@ -113,7 +114,9 @@ def evolve(state: WalletPass | None, event: WalletPassEvent) -> WalletPass:
         state = WalletPass(event.card_id, event.customer_id, event.at)
     match event:
         case ApplePassIssued(pass_type_id=pass_type_id, serial_number=serial_number):
-            return changed(state, pass_type_id=pass_type_id, serial_number=serial_number, last_at=event.at)
+            return changed(
+                state, pass_type_id=pass_type_id, serial_number=serial_number, issued_at=event.at, last_at=event.at
+            )
         case AppleDeviceRegistered():
             device = Device(event.device, event.push_token, event.at)
             return changed(state, devices=state.devices | {str(event.registration_id): device}, last_at=event.at)

@@ -1,11 +1,10 @@
-"""Once a day each class's objects are compared with the cards they stand for: whatever drifted is owed again.
+"""Each night the objects of a class are compared with the cards they stand for: whatever drifted is owed again.
 
 Google keeps what it was sent; people with access to its console, and an older copy of this service, may have sent
 something else. Each difference is written by the ordinary way, whose pace and pauses hold here too.
 """
 
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -19,23 +18,18 @@ from wallet_sync.google_issuer import Issuer
 from wallet_sync.google_pass import OWNED
 from wallet_sync.wallet_work import Owed
 
-EVERY = timedelta(hours=24)
-
 EXPECTED = "SELECT id FROM loyalty_cards WHERE program_id = %s AND google_object_id IS NOT NULL"
 OWE_AGAIN = """
 UPDATE wallet_work SET synced = least(synced, desired - 1), due_at = now(), owed_since = now()
 WHERE channel = 'google' AND id = ANY(%s) AND synced >= desired
 RETURNING id
 """
-NEXT_TIME = """
-UPDATE wallet_work SET desired = desired + 1, due_at = now() + %s WHERE channel = 'google_sweep' AND id = %s
-"""
 
 log = structlog.get_logger("wallet_sync.google_sweep")
 
 
 async def sweep(ledger: Ledger, issuer: Issuer, client: GoogleClient, owed: Owed) -> Answer:
-    """Compare the objects of one program. A row of its own says when: it is owed again a day later.
+    """Compare the objects of the one program that the row is about.
 
     Returns: As a write; the differences are owed to their own rows.
     """
@@ -60,7 +54,6 @@ async def sweep(ledger: Ledger, issuer: Issuer, client: GoogleClient, owed: Owed
     again = await ledger.reader.rows(OWE_AGAIN, ([*differing, *missing],))
     if again:
         log.warning("google-drifted", program_id=str(owed.id), differing=len(differing), missing=len(missing))
-    await ledger.reader.rows(NEXT_TIME, (EVERY, owed.id))
     return Answer("done", 200, None, None)
 
 

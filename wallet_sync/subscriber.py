@@ -54,8 +54,8 @@ ON CONFLICT (channel, id) DO UPDATE SET
 """
 OWE_CLASSES = """
 INSERT INTO wallet_work (channel, id, desired, synced, due_at)
-SELECT channel, id, %s, synced, now()
-FROM unnest(%s::uuid[]) AS p (id), (VALUES ('google_class', 0), ('google_sweep', 1)) AS c (channel, synced)
+SELECT channel, id, desired, synced, now() FROM unnest(%s::uuid[]) AS p (id),
+    (VALUES ('google_class', %s, 0), ('google_sweep', 1, 1)) AS c (channel, desired, synced)
 ON CONFLICT (channel, id) DO NOTHING
 """
 OWE_CHANGED_CLASSES = """
@@ -209,7 +209,7 @@ def _take_in(connection: Connection[Any], events: Sequence[Recorded], position: 
     # A new phone's pass is held too: nobody may come to another revision before they can see the phone.
     revisions.revise(connection, cards | new.keys() | {card_id for _, card_id, _ in there}, now)
     if at_google:
-        connection.execute(OWE_CLASSES, (position, sorted(set(at_google.values()))))
+        connection.execute(OWE_CLASSES, (sorted(set(at_google.values())), position))
         connection.execute(OWE_OBJECTS, (list(at_google),))
     if there:
         connection.execute(OWE_PHONES, (now + revisions.QUIET, *map(list, zip(*there, strict=True))))

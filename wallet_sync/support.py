@@ -20,6 +20,7 @@ HINTS: Final[Mapping[str, str]] = {
     "not_issued": "The card was never added to this wallet: let the holder open the card's link and add it.",
     "not_registered": "No phone asks for updates of this card: let the holder add the pass again and leave automatic"
     " updates on.",
+    "not_saved": "The card is at Google, and in nobody's wallet: let the holder open the card's link and save it.",
     "parked": "It was given up because of {error}: mend that, then retry.",
     "nobody_syncs": "Nobody has taken care of wallets since {at}: is loyalty-ledger run or sync-wallets running?",
     "failing": "The last attempt failed with {error}. The next one is at {at}.",
@@ -122,6 +123,28 @@ def of_apple(phones: Sequence[Verdict], *, is_on: bool, can_sign: bool, is_issue
     if not is_issued:
         return Verdict("not_issued")
     return worst(phones) if phones else Verdict("not_registered")
+
+
+def of_google(
+    works: Iterable[Mapping[str, Any]], facts: Mapping[str, Any], now: datetime, *, is_on: bool, is_saved: bool | None
+) -> Verdict:
+    """What is the matter with a card in Google Wallet.
+
+    Args:
+        works: The rows of the card and of its program's class.
+        is_saved: What Google confirmed; None where the card was never to be there.
+    """
+    if not is_on:
+        return Verdict("off")
+    if is_saved is None:
+        return Verdict("not_issued")
+    found = list(works)
+    if not found:
+        return of_work(None, facts, now) or Verdict("waiting")
+    matters = [verdict for row in found if (verdict := of_work(row, facts, now)) is not None]
+    if matters:
+        return worst(matters)
+    return Verdict("up_to_date", max(row["last_done_at"] for row in found)) if is_saved else Verdict("not_saved")
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:

@@ -51,6 +51,9 @@ WITH night AS (
         desired = excluded.desired, synced = excluded.synced, last_done_at = excluded.last_done_at
     WHERE w.synced < excluded.synced
     RETURNING 1
+), at_google AS (
+    UPDATE wallet_work SET desired = desired + 1, owed_since = now(), due_at = now(), failures = 0, is_parked = false
+    FROM night WHERE channel = 'google_sweep' AND synced >= desired
 )
 INSERT INTO wallet_work AS w (channel, id, desired, synced)
 SELECT 'program', program_id, 1, 0 FROM (SELECT DISTINCT program_id FROM wallet_passes) p, night

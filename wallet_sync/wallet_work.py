@@ -164,6 +164,15 @@ OF_CARD_COLUMNS = (
 )
 
 
+async def at_google(queries: Queries, card_id: UUID, program_id: UUID | None) -> dict[str, Row]:
+    """What Google was told of a card, as `google`, and of its program, as `google_class`; absent what is not there."""
+    sql = (
+        f"SELECT {OF_CARD_COLUMNS} FROM wallet_work"
+        " WHERE channel = 'google' AND id = %s OR channel = 'google_class' AND id = %s"
+    )
+    return {row["channel"]: row for row in dicts(OF_CARD_COLUMNS, await queries.rows(sql, (card_id, program_id)))}
+
+
 async def of_card(queries: Queries, card_id: UUID) -> list[Row]:
     """What each channel of a card was told, and what not."""
     sql = f"SELECT {OF_CARD_COLUMNS} FROM wallet_work WHERE card_id = %s ORDER BY channel, id"

@@ -50,14 +50,9 @@ async def read_card_wallet(
         "card_id": card_id,
         "status": status,
         "apple": await _apple(parts, card_id, facts, {row["id"]: row for row in work}, language),
+        "google": await _google(parts, card_id, facts, language),
         "complaints_of_all_phones": dict(parts.phone_log),
     }
-    google = [row for row in work if row["channel"] == "google"]
-    if google:
-        verdict = support.worst(
-            support.of_work(row, facts, utc_now()) or Verdict("up_to_date", row["last_done_at"]) for row in google
-        )
-        told["google"] = _judged(verdict, language) | {"work": [_shown(row) for row in google]}
     return told
 
 
@@ -86,6 +81,21 @@ async def _apple(
         "fetched_revision": facts["fetched_revision"],
         "fetched_at": facts["fetched_at"],
         "phones": phones,
+    }
+
+
+async def _google(parts: Parts, card_id: UUID, facts: Mapping[str, Any], language: Language) -> dict[str, Any]:
+    issued = await parts.reader.stream(wallet_pass_id(card_id))
+    object_id = None if issued is None else issued.state.google_object_id
+    is_saved = None if issued is None or object_id is None else issued.state.is_saved_at_google
+    program_id = None if issued is None else issued.parent_id
+    rows = await wallet_work.at_google(parts.reader, card_id, program_id)
+    verdict = support.of_google(rows.values(), facts, utc_now(), is_on=parts.google is not None, is_saved=is_saved)
+    return _judged(verdict, language) | {
+        "object_id": object_id,
+        "is_saved": is_saved,
+        "card": _shown(rows["google"]) if "google" in rows else None,
+        "program": _shown(rows["google_class"]) if "google_class" in rows else None,
     }
 
 

@@ -216,6 +216,32 @@ def test_another_look_of_the_program_reaches_class_and_cards(scene: Scene) -> No
         soon(lambda: all("102030" in scene.object(card)["heroImage"]["sourceUri"]["uri"] for card in cards))
 
 
+# ------------------------------------------------------------------ what support sees
+
+
+def test_support_sees_where_a_card_stands_at_google(scene: Scene) -> None:
+    card = scene.card()
+
+    def seen() -> dict[str, Any]:
+        found: dict[str, Any] = ok(scene.service.admin.get(f"/cards/{card['id']}/wallet"))["google"]
+        return found
+
+    assert seen()["verdict"] == "not_issued"
+    with scene.syncing():
+        scene.service.catch_up()
+        link = ok(scene.asked(card))["url"]
+        soon(lambda: seen()["verdict"] == "not_saved")
+        scene.told(scene.google.save(link))
+        soon(lambda: (seen()["verdict"], seen()["is_saved"]) == ("up_to_date", True))
+        scene.google.trouble = "400 badRequest"
+        ok(scene.till.stamp(card["id"]))
+        soon(lambda: seen()["verdict"] == "parked")
+        assert "badRequest" in seen()["hint"] and seen()["card"]["is_parked"]
+        scene.google.trouble = None
+        assert ok(scene.service.admin.post(f"/cards/{card['id']}/wallet/retry", {})) == {"retried": 1}
+        soon(lambda: seen()["verdict"] == "up_to_date")
+
+
 # ------------------------------------------------------------------ when it does not work at once
 
 
@@ -270,7 +296,7 @@ def test_a_class_that_vanished_is_made_again(scene: Scene) -> None:
         soon(lambda: bool(scene.google.held["loyaltyObject"]) and scene.balance(card) == {"string": "1/10"}, 30)
 
 
-def test_what_drifted_is_put_right_once_a_day(scene: Scene) -> None:
+def test_what_drifted_is_put_right_each_night(scene: Scene) -> None:
     program = scene.till.program()
     drifted, missing, right = (scene.till.card(program["id"]) for _ in range(3))
     with scene.syncing():
@@ -279,15 +305,14 @@ def test_what_drifted_is_put_right_once_a_day(scene: Scene) -> None:
         scene.object(drifted)["loyaltyPoints"] = {"label": "Points", "balance": {"int": 99}}
         del scene.google.held["loyaltyObject"][scene.object(missing)["id"]]
         before = len(scene.google.calls)
-        scene.service.rows("UPDATE wallet_work SET due_at = now() WHERE channel = 'google_sweep' RETURNING id")
+    scene.service.rows("UPDATE wallet_work SET desired = 1, synced = 1 WHERE channel = 'sweep' RETURNING id")
+    with scene.syncing():
         soon(lambda: scene.balance(drifted) == {"string": "0/10"})
         soon(lambda: len(scene.google.held["loyaltyObject"]) == 3)
         writes = [call for call in scene.google.calls[before:] if call == "PATCH loyaltyObject"]
         assert len(writes) == 2
-    (row,) = scene.service.rows(
-        "SELECT synced < desired AS owed, due_at FROM wallet_work WHERE channel = 'google_sweep'"
-    )
-    assert row["owed"] and row["due_at"] > datetime.now(UTC) + timedelta(hours=23)
+    owed = "SELECT count(*) AS n FROM wallet_work WHERE channel = 'google_sweep' AND synced < desired"
+    assert scene.service.rows(owed) == [{"n": 0}]
 
 
 # ------------------------------------------------------------------ what Google tells

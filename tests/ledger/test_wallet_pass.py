@@ -72,7 +72,7 @@ def test_a_pass_is_given_out() -> None:
     (event,) = issue(None, **THIS_PASS, now=MONDAY)
     assert event == PASS_ISSUED
     state = fold([event])
-    assert state == WalletPass(**THIS_PASS, last_at=MONDAY)
+    assert state == WalletPass(**THIS_PASS, issued_at=MONDAY, last_at=MONDAY)
 
 
 def test_the_same_pass_given_out_again_is_nothing_new() -> None:
