@@ -21,8 +21,9 @@ loyalty_cards c JOIN loyalty_programs p ON p.id = c.program_id JOIN vendors v ON
 LEFT JOIN wallet_passes w ON w.card_id = c.id
 """
 OF_CARD = f"SELECT {POSITION}, coalesce(w.nudge, 0) FROM {SHOWN} WHERE c.id = %s"
+# A new registration is news too: the tag a phone has from its other passes may be beyond a change it has not seen.
 OF_PHONE = f"""
-SELECT r.serial_number, {POSITION}, coalesce(w.nudge, 0)
+SELECT r.serial_number, greatest({POSITION}, r.position), coalesce(w.nudge, 0)
 FROM apple_device_registrations r JOIN ({SHOWN}) ON c.id = r.card_id
 WHERE r.device_library_identifier = %s AND r.pass_type_identifier = %s
 ORDER BY r.serial_number

@@ -75,6 +75,20 @@ def test_a_phone_registers_hears_of_a_stamp_and_shows_it(scene: Scene) -> None:
     assert phone.fetch(phone.passes[serial]) == 304
 
 
+def test_what_changed_before_a_phone_registered_is_news_to_it_also_where_it_knows_of_later_changes(
+    scene: Scene,
+) -> None:
+    old, new, phone = scene.card(cooldown_minutes=0), scene.card(cooldown_minutes=0), scene.phone()
+    phone.add(scene.download(old))
+    downloaded = scene.download(new)
+    scene.stamp(new)
+    scene.stamp(old)
+    phone.refresh()
+    serial = phone.add(downloaded).told["serialNumber"]
+    phone.refresh()
+    assert phone.passes[serial].value("stamps") == "1 / 10"
+
+
 def test_two_stamps_within_a_second_are_two_changes(scene: Scene) -> None:
     card, phone = scene.card(cooldown_minutes=0), scene.phone()
     phone.add(scene.download(card))

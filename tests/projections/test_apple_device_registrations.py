@@ -24,7 +24,7 @@ from projections.table import Kept
 from tests.examples import DAY, HOUR, MONDAY, PROFILE
 from tests.projections.stories import MASTER_KEY, Store, busy_days, enrolled, stamped
 from tests.projections.test_readers import OneConnection, wait
-from wallet_sync.changes import Change, change_of, changed_since
+from wallet_sync.changes import NUDGES, Change, change_of, changed_since
 
 CARD, PHONE, TABLET = uuid4(), uuid4(), uuid4()
 CUSTOMER = uuid4()
@@ -254,9 +254,12 @@ def test_a_phone_is_told_the_change_that_each_of_its_passes_has_come_to(store: P
     queries, type_ = OneConnection(database_url), PASS["pass_type_id"]
     store.happened(registered(PHONE, "phone", "token"), registered(TABLET, "tablet", "other"))
     catch_up(database_url)
-    position = store.row("loyalty_cards", CARD)["position"]
+    position, registered_at = store.row("loyalty_cards", CARD)["position"], store.row(TABLE, PHONE)["position"]
+    assert registered_at > position  # A new registration is news too.
     serials, tag = wait(changed_since(queries, "phone", type_, None))
-    assert serials == ["zess-0001"] and wait(change_of(queries, CARD)) == Change(position, 0)
+    assert (serials, tag) == (["zess-0001"], str(registered_at * NUDGES)) and wait(change_of(queries, CARD)) == Change(
+        position, 0
+    )
     assert wait(changed_since(queries, "phone", type_, tag)) == ([], tag)
     for device, of_type in (("phone", "pass.example.other"), ("stranger", type_)):
         assert wait(changed_since(queries, device, of_type, None))[0] == []
