@@ -3,8 +3,9 @@
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from uuid import UUID
 
 import structlog
 
@@ -19,7 +20,9 @@ LOOK_AFTER = timedelta(hours=6)  # A phone that was woken has asked by then, if 
 ALARM_PAUSE = timedelta(minutes=5)  # Until certificate or topic may have been mended.
 ACTOR = Actor("system", "wallet-sync", "none")
 
-TOKENS = "SELECT id, push_token FROM apple_device_registrations WHERE id = ANY(%s)"
+RESOLUTION = timedelta(microseconds=1)  # Of times in the database.
+
+TOKENS = "SELECT id, push_token, updated_at FROM apple_device_registrations WHERE id = ANY(%s)"
 CLAIM_OTHERS = """
 WITH others AS (
     SELECT w.id FROM apple_device_registrations r
@@ -51,6 +54,7 @@ async def push_due(ledger: Ledger, push: ApplePush, clock: Callable[[], datetime
     taken += await _claim_others(queries, taken)
     tokens = await queries.rows(TOKENS, ([row.id for row in taken],))
     token_of = {row[0]: row[1] for row in tokens}
+    registered_at = {row[0]: row[2] for row in tokens}
     by_token: dict[str, list[Owed]] = defaultdict(list)
     for row in taken:
         if row.id in token_of:
@@ -62,7 +66,7 @@ async def push_due(ledger: Ledger, push: ApplePush, clock: Callable[[], datetime
     if stops:
         log.error("apns-calls-most-tokens-bad", tokens=len(outcomes), bad=bad)
     for token, outcome in outcomes.items():
-        await _settle(ledger, by_token[token], outcome, clock(), rng, spares_bad=stops)
+        await _settle(ledger, by_token[token], outcome, clock(), rng, registered_at, spares_bad=stops)
     return len(taken)
 
 
@@ -73,19 +77,27 @@ async def _claim_others(queries: Queries, taken: list[Owed]) -> list[Owed]:
 
 
 async def _settle(
-    ledger: Ledger, owed: list[Owed], outcome: Outcome, now: datetime, rng: random.Random, *, spares_bad: bool
+    ledger: Ledger,
+    owed: list[Owed],
+    outcome: Outcome,
+    now: datetime,
+    rng: random.Random,
+    registered_at: Mapping[UUID, datetime],
+    *,
+    spares_bad: bool,
 ) -> None:
     queries, error = ledger.reader, outcome.reason or f"status {outcome.status}"
     match outcome.what:
         case "accepted":
             await done(queries, "apple", owed, status=outcome.status, look_after=LOOK_AFTER)
         case "gone" | "bad_token" if not spares_bad:
-            # A bad token is bad from now on; a phone that registers again meanwhile is not meant.
-            gone_at = outcome.gone_at if outcome.what == "gone" else now
             for row in owed:
                 assert row.card_id is not None
+                # This token is meant, not one that the phone registered with while the push was on its way.
+                after_this_one = registered_at[row.id] + RESOLUTION
+                gone_at = outcome.gone_at if outcome.what == "gone" else after_this_one
                 is_forgotten = gone_at is not None and await ledger.passes.forget(
-                    row.card_id, row.id, gone_at=gone_at, actor=ACTOR
+                    row.card_id, row.id, gone_at=min(gone_at, after_this_one), actor=ACTOR
                 )
                 if is_forgotten:
                     await done(queries, "apple", [row])
