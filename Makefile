@@ -4,7 +4,7 @@ BIN := .venv/bin
 UV := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-postgres15 peers check explore faults bench bench-scale clean
+.PHONY: help setup run test test-postgres15 peers check explore schedules faults bench bench-scale clean
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ check: .venv/.ok ## Format, lint, types, imports, dependencies, tests: what CI r
 
 explore: .venv/.ok ## The properties with examples nobody has tried yet; a minute or two, other ones each time
 	@$(BIN)/pytest --timeout 900 --hypothesis-profile=explore tests/journeys/test_properties.py tests/ledger
+
+schedules: .venv/.ok ## 10 000 orders in which wallets may be told, other ones each time; ~25 minutes
+	@SCHEDULES_FROM=$${SCHEDULES_FROM:-$$(date +%s)} $(BIN)/pytest -m schedules tests/schedules
 
 faults: .venv/.ok ## Kill the service and the database under load; minutes
 	@$(BIN)/pytest -n 0 -m faults --timeout 900 -s

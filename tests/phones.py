@@ -4,6 +4,8 @@ Source: Apple's "Adding a Web Service to Update Passes". Written from that page,
 """
 
 from dataclasses import dataclass, field
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from io import BytesIO
 from typing import Any
 from uuid import uuid4
@@ -29,6 +31,10 @@ class Carried:
     @property
     def authorization(self) -> str:
         return f"ApplePass {self.told['authenticationToken']}"
+
+    @property
+    def changed_at(self) -> datetime:
+        return parsedate_to_datetime(self.last_modified)
 
     def value(self, key: str) -> str:
         return next(str(f["value"]) for group in self.told["storeCard"].values() for f in group if f["key"] == key)
@@ -76,7 +82,8 @@ class Phone:
         told = changed.json()
         assert told["lastUpdated"] != self.tag, "the tag remained the same"
         for serial in told["serialNumbers"]:
-            self.fetch(self.passes[serial])
+            if serial in self.passes:  # Else it was thrown away, and the service does not know yet.
+                self.fetch(self.passes[serial])
         self.tag = told["lastUpdated"]
         return list(told["serialNumbers"])
 
