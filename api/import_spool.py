@@ -5,37 +5,48 @@ They lie in a file without a name, which the system takes away with the process,
 
 import copyreg
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields
 from functools import partial
-from itertools import islice
+from io import BytesIO
 from operator import attrgetter
 from typing import IO, Any, get_args
 
 from ledger.history import Lifetime, Past, PastEntry
 
-TOGETHER = 100  # Cards in one piece, where each class is named once.
+LENGTH_BYTES = 8
 
 
-def keep(pasts: Iterator[Past], file: IO[bytes]) -> Iterator[Past]:
-    """The same cards, each written to the file on its way."""
-    pickler = pickle.Pickler(file, pickle.HIGHEST_PROTOCOL)
-    pickler.dispatch_table = copyreg.dispatch_table | _TABLE
-    while together := list(islice(pasts, TOGETHER)):
+def keep(pasts: Iterable[Past], file: IO[bytes], *, events: int) -> Iterator[Past]:
+    """The same cards, each written to the file on its way: in pieces of whole cards, of about so many events."""
+    for together in _batches(pasts, events):
+        piece = BytesIO()
+        pickler = pickle.Pickler(piece, pickle.HIGHEST_PROTOCOL)
+        pickler.dispatch_table = copyreg.dispatch_table | _TABLE
         pickler.dump(together)
-        pickler.clear_memo()
+        file.write(piece.tell().to_bytes(LENGTH_BYTES, "big"))
+        file.write(piece.getbuffer())
         yield from together
 
 
-def kept(file: IO[bytes]) -> Iterator[Past]:
-    """What was written to the file, from its beginning."""
+def kept(file: IO[bytes]) -> Iterator[bytes]:
+    """The pieces in the file, from its beginning: a pickled list of cards each."""
     file.seek(0)
-    while True:
-        try:
-            together: list[Past] = pickle.load(file)
-        except EOFError:
-            return
-        yield from together
+    while length := file.read(LENGTH_BYTES):
+        yield file.read(int.from_bytes(length, "big"))
+
+
+def _batches(cards: Iterable[Past], events_wanted: int) -> Iterator[list[Past]]:
+    batch: list[Past] = []
+    events = 0
+    for past in cards:
+        batch.append(past)
+        events += 1 + len(past.entries)
+        if events >= events_wanted:
+            yield batch
+            batch, events = [], 0
+    if batch:
+        yield batch
 
 
 def _by_constructor(cls: type[Any], get: Callable[[Any], tuple[Any, ...]], value: Any) -> tuple[type[Any], Any]:

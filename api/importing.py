@@ -5,7 +5,8 @@ last batch.
 """
 
 import csv
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -25,7 +26,8 @@ from ledger.card import evolve
 from ledger.codec import from_json
 from ledger.commands.caller import utc_now
 from ledger.commands.import_claims import Clash, clashes
-from ledger.commands.imports import BATCH_EVENTS, SESSION, Import, ImportStopped, begin, find, finish, record, take_turn
+from ledger.commands.import_turns import helping, record
+from ledger.commands.imports import SESSION, Import, ImportStopped, begin, find, finish, take_turn
 from ledger.commands.references import code_claim
 from ledger.history import LineRefused, Past
 from ledger.program import Program
@@ -34,6 +36,8 @@ from ledger.vendor import Vendor
 from projections.fold import without_pauses
 
 NOBODY = UUID(int=0)
+BATCH_EVENTS = 1_000  # A batch holds the store's lock for some tens of milliseconds, and tills wait for it.
+HELPED_LINES = 20_000  # Shorter files are in before a second process has started.
 REPORT_CARDS = 1_000
 
 VENDOR = """
@@ -124,7 +128,11 @@ def import_file(
                 raise ImportStopped("this import was begun with another --program")
             schemes = _Schemes(reading, vendor_id, program_id)  # The other one is busy with the claims.
             context = Context(vendor_id, vendor.profile.country, clock(), schemes.scheme_of)
-            with TemporaryFile(buffering=READ_BYTES) as aside:
+            is_long = source.lines - began_after >= HELPED_LINES
+            with (
+                TemporaryFile(buffering=READ_BYTES) as aside,
+                helping(url, master_key) if is_long else nullcontext() as helper,  # It starts during the check.
+            ):
                 _check(connection, source, context, master_key, aside, after=began_after, progress=progress)
                 if Source.of(path) != source:
                     raise ImportStopped("the file was changed while it was read")
@@ -133,7 +141,7 @@ def import_file(
                     connection, vendor_id, source.sha256, program_id=program_id, lines_total=source.lines
                 )
                 now = _Forward(clock, context.now)
-                for moved_on in record(connection, reading, importing, _batches(kept(aside)), master_key, now):
+                for moved_on in record(connection, helper, importing, kept(aside), master_key, now):
                     progress("Importing", moved_on.lines_done, source.lines)
                 importing = finish(connection, importing)
         if report is not None:
@@ -165,7 +173,7 @@ def _check(
             if _adds_up(past, context, findings):
                 yield past
 
-    found = clashes(connection, keep(read(), aside), context.vendor_id, master_key)
+    found = clashes(connection, keep(read(), aside, events=BATCH_EVENTS), context.vendor_id, master_key)
     for clash in found.shown:
         findings.add(clash.line, _clashing(clash))
     findings.count += found.count - len(found.shown)
@@ -208,20 +216,6 @@ class _Forward:
     def __call__(self) -> datetime:
         self._at = max(self._at, self._clock())
         return self._at
-
-
-def _batches(cards: Iterable[Past]) -> Iterator[list[Past]]:
-    """Whole cards, together about as many events as a batch should have."""
-    batch: list[Past] = []
-    events = 0
-    for past in cards:
-        batch.append(past)
-        events += 1 + len(past.entries)
-        if events >= BATCH_EVENTS:
-            yield batch
-            batch, events = [], 0
-    if batch:
-        yield batch
 
 
 def _report(connection: Connection[Any], source: Source, importing: Import, report: Path) -> None:

@@ -2,24 +2,27 @@
 
 import asyncio
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import psutil
 import psycopg
 import pytest
 
 from api import importing as importing_module
 from api.importing import Done, FileRefused, import_file
-from ledger.commands import imports
+from ledger.commands import import_batches
 from ledger.commands.imports import Import, ImportStopped
 from ledger.commands.references import CardReference
 from ledger.errors import AlreadyReversed, DuplicateReference
@@ -114,6 +117,19 @@ class Place:
 @pytest.fixture
 def place(database_url: str, tmp_path: Path) -> Place:
     return opened(database_url, tmp_path)
+
+
+@pytest.fixture(params=["alone", "helped"])
+def small_batches(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four cards each, recorded by this process alone and by two in turn."""
+    monkeypatch.setattr(importing_module, "BATCH_EVENTS", 20)
+    monkeypatch.setattr(importing_module, "HELPED_LINES", 1 if request.param == "helped" else 1_000_000)
+
+
+@pytest.fixture
+def helped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importing_module, "BATCH_EVENTS", 20)
+    monkeypatch.setattr(importing_module, "HELPED_LINES", 1)
 
 
 def opened(url: str, folder: Path, loyalty_type: LoyaltyType = "hybrid") -> Place:
@@ -384,8 +400,8 @@ def test_a_finished_file_changes_nothing(place: Place) -> None:
     assert again.was_there and place.counts() == before
 
 
-def test_an_interrupted_import_goes_on_and_nothing_happens_twice(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importing_module, "BATCH_EVENTS", 20)
+@pytest.mark.usefixtures("small_batches")
+def test_an_interrupted_import_goes_on_and_nothing_happens_twice(place: Place) -> None:
     file, is_first = cards(40), True
 
     def crash(_title: str, done: int, _total: int) -> None:
@@ -404,20 +420,70 @@ def test_an_interrupted_import_goes_on_and_nothing_happens_twice(place: Place, m
     assert rows(place.url, "SELECT count(*), sum(version) FROM streams WHERE stream_type = 'card'") == [(40, 236)]
 
 
-def test_a_clash_in_the_middle_is_told_again_with_what_is_true_by_then(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """New numbers that are taken, a program that changes: nobody notices."""
-    monkeypatch.setattr(importing_module, "BATCH_EVENTS", 20)
-    drawn = iter(["400000000002"] * 2 + ["400000000010"] * 20)
-    monkeypatch.setattr(imports, "new_card_number", lambda: next(drawn, None) or new_card_number())
-    first = [line(customer=f"D-{n}", stamps=1) for n in range(10)]  # One batch: the next one finds its number taken.
-    done = place.bring([*first, line(customer="E", card_number="400000000028"), *cards(30)])
-    assert done.importing.cards == 41 and place.is_sound()
+@pytest.mark.usefixtures("small_batches")
+def test_a_clash_in_the_middle_is_told_again_with_another_number(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = [new_card_number() for _ in range(10)]
+    drawn = iter([*numbers, numbers[0]])  # The eleventh card draws a number that the first batch has by then.
+    monkeypatch.setattr(import_batches, "new_card_number", lambda: next(drawn, None) or new_card_number())
+    done = place.bring([line(customer=f"D-{n}", stamps=1) for n in range(50)])
+    assert next(drawn, None) is None
+    assert done.importing.cards == 50 and place.is_sound()
 
 
-def test_what_is_taken_meanwhile_stops_it_and_says_where(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importing_module, "BATCH_EVENTS", 20)
+@pytest.mark.usefixtures("helped")
+def test_what_a_till_does_meanwhile_is_told_again_by_the_other_process(place: Place) -> None:
+    """An address that somebody enrols with, after the helper told its batch and before its turn to write that."""
+
+    async def enrol() -> None:
+        async with running_ledger(place.url) as ledger:
+            await place.shop.at(ledger).card(email="c12@example.lu")
+
+    def meanwhile(title: str, done: int, _total: int) -> None:
+        if title == "Importing" and done == 60:
+            time.sleep(1)  # The fourth batch is told.
+            asyncio.run(enrol())
+
+    done = place.bring(cards(40), progress=meanwhile)
+    assert done.importing.cards == 40 and place.is_sound()
+    assert rows(place.url, "SELECT count(*) FROM claims WHERE kind = 'customer_email'") == [(40,)]
+
+
+@pytest.mark.usefixtures("helped")
+def test_a_helper_that_is_killed_stops_it_and_the_same_file_goes_on(place: Place) -> None:
+    file = cards(60)
+
+    def kill(title: str, done: int, _total: int) -> None:
+        if title == "Importing" and done == 60:
+            multiprocessing.active_children()[0].kill()
+
+    with pytest.raises(ImportStopped, match="died; give the same file again"):
+        place.bring(file, progress=kill)
+    assert multiprocessing.active_children() == []
+    done = place.bring(file)
+    assert done.began_after >= 60 and done.importing.cards == 60 and place.is_sound()
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.usefixtures("helped")
+def test_a_helper_that_loses_the_database_says_so_as_we_do(place: Place) -> None:
+    newest = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+    ORDER BY backend_start DESC LIMIT 1
+    """
+
+    def cut(title: str, done: int, _total: int) -> None:
+        if title == "Importing" and done == 60:
+            assert rows(place.url, newest) == [(True,)]
+
+    with pytest.raises(psycopg.OperationalError) as caught:
+        place.bring(cards(60), progress=cut)
+    assert "In the helping process" in "".join(caught.value.__notes__)
+    assert place.bring(cards(60)).began_after >= 60 and place.is_sound()
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_what_is_taken_meanwhile_stops_it_and_says_where(place: Place) -> None:
 
     def interfere(title: str, done: int, _total: int) -> None:
         if title == "Importing" and done == 20:
@@ -437,8 +503,8 @@ def test_what_is_taken_meanwhile_stops_it_and_says_where(place: Place, monkeypat
     assert caught.value.findings.shown == [(61, "card_number is a card's already")]
 
 
-def test_two_who_import_the_same_file_at_once_do_not_double_it(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importing_module, "BATCH_EVENTS", 20)
+@pytest.mark.usefixtures("small_batches")
+def test_two_who_import_the_same_file_at_once_do_not_double_it(place: Place) -> None:
     file = place.file(cards(60))
     outcomes: list[Done | Exception] = []
 
@@ -458,8 +524,8 @@ def test_two_who_import_the_same_file_at_once_do_not_double_it(place: Place, mon
     assert rows(place.url, "SELECT count(*) FROM streams WHERE stream_type = 'card'") == [(60,)]
 
 
-def test_progress_is_fenced_even_where_two_have_the_turn(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importing_module, "BATCH_EVENTS", 20)
+@pytest.mark.usefixtures("small_batches")
+def test_progress_is_fenced_even_where_two_have_the_turn(place: Place) -> None:
 
     def overtake(title: str, done: int, _total: int) -> None:
         if title == "Importing":
@@ -520,6 +586,18 @@ def typed(place: Place, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def has_ended(process: psutil.Process) -> bool:
+    """Within ten seconds. Where nobody waits for orphans, what has ended stays as a zombie."""
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        with suppress(psutil.NoSuchProcess):
+            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                time.sleep(0.05)
+                continue
+        return True
+    return False
+
+
 def test_a_killed_import_goes_on_where_it_was(tmp_path: Path) -> None:
     with durable_server() as server, database(server.start(), upgraded=True) as url:
         place = opened(url, tmp_path)
@@ -528,18 +606,20 @@ def test_a_killed_import_goes_on_where_it_was(tmp_path: Path) -> None:
         assert (wrong.returncode, wrong.stdout) == (1, "")
         assert "line 1: stamps must be at least 0" in wrong.stderr and "Nothing was written" in wrong.stderr
 
-        place.file(cards(2_000))
+        place.file(cards(5_000))
         first = subprocess.Popen(command(place), env=environment(url), stderr=subprocess.DEVNULL)
         until = time.monotonic() + 60
         while rows(url, "SELECT coalesce(max(lines_done), 0) FROM imports")[0][0] == 0 and time.monotonic() < until:
             time.sleep(0.01)
+        children = psutil.Process(first.pid).children(recursive=True)
         os.kill(first.pid, signal.SIGKILL)
         first.wait()
+        assert children and all(has_ended(child) for child in children)
         ((done, finished_at),) = rows(url, "SELECT lines_done, finished_at FROM imports")
-        assert 0 < done < 10_000 and finished_at is None
+        assert 0 < done < 25_000 and finished_at is None
         second, third = typed(place), typed(place)
         assert (second.returncode, third.returncode) == (0, 0), second.stderr
-        assert "Imported 2000 cards with 9800 entries. It went on behind line" in second.stdout
+        assert "Imported 5000 cards with 24500 entries. It went on behind line" in second.stdout
         assert "was imported already" in third.stdout
-        assert rows(url, "SELECT count(*) FROM streams WHERE stream_type = 'card'") == [(2_000,)]
+        assert rows(url, "SELECT count(*) FROM streams WHERE stream_type = 'card'") == [(5_000,)]
         assert place.is_sound()
