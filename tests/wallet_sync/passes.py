@@ -9,7 +9,7 @@ from wallet_sync.apple_certificates import Signer
 from wallet_sync.apple_pass import Rendered, render, serial_number
 from wallet_sync.pass_content import PassContent, pass_content
 
-NOW = datetime.now(UTC)  # The signature is made by the machine's own clock.
+NOW = datetime.now(UTC)  # Of certificates: signatures are made by the machine's own clock, and looked at `now()`.
 CARD_ID = UUID("0195a1b0-0000-7000-8000-0000000000c1")
 SECRET = bytes(range(32))
 SERIAL = serial_number(SECRET, CARD_ID)
@@ -17,6 +17,10 @@ TEXTS = pass_texts()
 TOKEN = "zgc2uCDrnA-Cy0Oof_GoBYZ_4CZjjGRO"
 CAKE = {"name": "A slice of cake", "points_cost": 20}
 BEANS = {"name": "A bag of beans", "points_cost": 500}
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
 
 
 def card(**given: Any) -> dict[str, Any]:

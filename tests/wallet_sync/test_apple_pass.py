@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import pkcs7
 
-from tests.wallet_sync.passes import CARD_ID, NOW, SECRET, SERIAL, TOKEN, card, points_program, program, rendered
+from tests.wallet_sync.passes import CARD_ID, NOW, SECRET, SERIAL, TOKEN, card, now, points_program, program, rendered
 from wallet_sync.apple_certificates import Signer
 from wallet_sync.apple_check import faults
 from wallet_sync.apple_key_ring import KeyRing
@@ -97,7 +97,7 @@ def test_the_four_languages_differ(signer: Signer) -> None:
 def test_a_point_card_without_rewards_has_no_strip(signer: Signer) -> None:
     plain = rendered(signer, card(stamps_target=None), points_program(points_rewards=[]))
     assert not any("strip" in name for name in plain.files)
-    assert faults(packed(plain, signer, NOW), signer, NOW) == []
+    assert faults(packed(plain, signer, now()), signer, now()) == []
 
 
 def test_what_shows_the_same_has_the_same_bytes_but_for_the_signature(signer: Signer) -> None:
@@ -111,7 +111,7 @@ def test_the_vendors_words_are_left_as_they_are_and_stay_out_of_the_catalogue(si
     pass_ = rendered(signer, card(customer={"name": words}), program(name=words, stamps_reward_description=words))
     assert fields(told(pass_))["member"]["value"] == words
     assert "hi" not in pass_.files["en.lproj/pass.strings"].decode()
-    assert faults(packed(pass_, signer, NOW), signer, NOW) == []
+    assert faults(packed(pass_, signer, now()), signer, now()) == []
 
 
 def test_words_of_the_vendor_that_equal_ours_are_not_found_in_the_catalogue(signer: Signer) -> None:
@@ -126,7 +126,7 @@ def test_words_of_the_vendor_that_equal_ours_are_not_found_in_the_catalogue(sign
 
 
 def test_an_archive_has_plain_entries_at_one_fixed_time(signer: Signer) -> None:
-    with ZipFile(BytesIO(packed(rendered(signer), signer, NOW))) as opened:
+    with ZipFile(BytesIO(packed(rendered(signer), signer, now()))) as opened:
         entries = opened.infolist()
     assert {entry.date_time for entry in entries} == {(2020, 1, 1, 0, 0, 0)}
     assert not any(entry.is_dir() or entry.flag_bits & 1 or entry.extra for entry in entries)
@@ -140,7 +140,7 @@ def test_an_archive_has_plain_entries_at_one_fixed_time(signer: Signer) -> None:
 def test_openssl_verifies_the_signature_and_refuses_it_for_a_changed_manifest(
     signer: Signer, certificates: DevCertificates, tmp_path: Path
 ) -> None:
-    with ZipFile(BytesIO(packed(rendered(signer), signer, NOW))) as opened:
+    with ZipFile(BytesIO(packed(rendered(signer), signer, now()))) as opened:
         opened.extractall(tmp_path)
 
     def verified() -> subprocess.CompletedProcess[str]:
@@ -177,7 +177,7 @@ DETACHED, BINARY = pkcs7.PKCS7Options.DetachedSignature, pkcs7.PKCS7Options.Bina
 
 
 def test_a_good_signature_has_nothing_wrong(signer: Signer) -> None:
-    assert what_is_wrong(sign(MANIFEST, signer), MANIFEST, signer, NOW) is None
+    assert what_is_wrong(sign(MANIFEST, signer), MANIFEST, signer, now()) is None
 
 
 @pytest.mark.parametrize(
@@ -198,16 +198,16 @@ def test_a_good_signature_has_nothing_wrong(signer: Signer) -> None:
 def test_a_signature_that_a_phone_would_refuse_is_seen(
     signer: Signer, make: Callable[[Signer], bytes], says: str
 ) -> None:
-    assert says in str(what_is_wrong(make(signer), MANIFEST, signer, NOW))
+    assert says in str(what_is_wrong(make(signer), MANIFEST, signer, now()))
 
 
 def test_a_signature_of_somebody_else_is_seen(signer: Signer, tmp_path: Path) -> None:
     other = KeyRing(make_dev_certificates(tmp_path, now=NOW).files).signer(NOW)
-    assert "certificate is missing" in str(what_is_wrong(sign(MANIFEST, other), MANIFEST, signer, NOW))
+    assert "certificate is missing" in str(what_is_wrong(sign(MANIFEST, other), MANIFEST, signer, now()))
 
 
 def test_a_signature_from_a_clock_that_is_wrong_is_seen(signer: Signer) -> None:
-    long_ago = NOW - timedelta(days=2)
+    long_ago = now() - timedelta(days=2)
     assert "outside the certificate's time" in str(what_is_wrong(sign(MANIFEST, signer), MANIFEST, signer, long_ago))
 
 
@@ -216,7 +216,7 @@ def test_a_signature_from_a_clock_that_is_wrong_is_seen(signer: Signer) -> None:
 
 def test_a_good_pass_has_no_fault(signer: Signer) -> None:
     for status in ("active", "closed"):
-        assert faults(packed(rendered(signer, card(status=status)), signer, NOW), signer, NOW) == []
+        assert faults(packed(rendered(signer, card(status=status)), signer, now()), signer, now()) == []
 
 
 def changed(signer: Signer, change: Callable[[Told], object]) -> list[str]:
@@ -230,7 +230,7 @@ def changed(signer: Signer, change: Callable[[Told], object]) -> list[str]:
 def remade(signer: Signer, files: dict[str, bytes]) -> list[str]:
     listed = {name: sha1(content, usedforsecurity=False).hexdigest() for name, content in files.items()}
     manifest = orjson.dumps(listed)
-    return faults(archived(Rendered(files, manifest), sign(manifest, signer)), signer, NOW)
+    return faults(archived(Rendered(files, manifest), sign(manifest, signer)), signer, now())
 
 
 def header(shown: Told) -> Told:
@@ -324,13 +324,15 @@ def test_a_manifest_that_lists_something_else_is_named(signer: Signer) -> None:
     more = Rendered({**pass_.files, "logo.txt": b""}, pass_.manifest)
     less = Rendered({n: c for n, c in pass_.files.items() if n != "logo.png"}, pass_.manifest)
     for spoiled in (more, less):
-        assert "manifest.json does not list the files as they are" in faults(archived(spoiled, signature), signer, NOW)
+        assert "manifest.json does not list the files as they are" in faults(
+            archived(spoiled, signature), signer, now()
+        )
 
 
 def test_an_altered_manifest_is_named(signer: Signer) -> None:
     pass_ = rendered(signer)
     altered = Rendered(pass_.files, pass_.manifest + b"\n")
-    found = faults(archived(altered, sign(pass_.manifest, signer)), signer, NOW)
+    found = faults(archived(altered, sign(pass_.manifest, signer)), signer, now())
     assert found == ["signature: it was made for another manifest"]
 
 
@@ -340,17 +342,17 @@ def test_a_pass_that_is_too_large_is_named(signer: Signer) -> None:
 
 
 def test_an_archive_that_is_none_or_has_a_name_twice_is_named(signer: Signer) -> None:
-    assert "cannot be opened" in faults(b"no archive", signer, NOW)[0]
+    assert "cannot be opened" in faults(b"no archive", signer, now())[0]
     twice = BytesIO()
     with ZipFile(twice, "w", ZIP_DEFLATED) as archive:
         archive.writestr("pass.json", "{}")
         with pytest.warns(UserWarning, match="Duplicate"):
             archive.writestr("pass.json", "{}")
-    assert "occurs twice" in faults(twice.getvalue(), signer, NOW)[0]
+    assert "occurs twice" in faults(twice.getvalue(), signer, now())[0]
 
 
 def test_a_pass_with_a_fault_does_not_leave(signer: Signer) -> None:
     pass_ = rendered(signer)
     without_icon = {name: content for name, content in pass_.files.items() if name != "icon.png"}
     with pytest.raises(PassUnfit, match=r"icon\.png is missing"):
-        packed(Rendered(without_icon, pass_.manifest), signer, NOW)
+        packed(Rendered(without_icon, pass_.manifest), signer, now())

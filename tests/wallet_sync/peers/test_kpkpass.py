@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.wallet_sync.passes import NOW, SERIAL, TEXTS, card, content, points_program, program
+from tests.wallet_sync.passes import SERIAL, TEXTS, card, content, now, points_program, program
 from tests.wallet_sync.peers.conftest import ReadPass
 from wallet_sync.apple_certificates import Signer
 from wallet_sync.apple_pass import WORD_JOINER, UpdatesFrom, packed, render
@@ -40,7 +40,9 @@ class Reader(NamedTuple):
 
     def finds(self, content: PassContent, language: str) -> dict[str, Any]:
         file = self.folder / "card.pkpass"
-        file.write_bytes(packed(render(content, serial=SERIAL, signer=self.signer, updates=UPDATES), self.signer, NOW))
+        file.write_bytes(
+            packed(render(content, serial=SERIAL, signer=self.signer, updates=UPDATES), self.signer, now())
+        )
         return self.read(file, language)
 
 

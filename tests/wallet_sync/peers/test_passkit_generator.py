@@ -10,7 +10,7 @@ from zipfile import ZipFile
 import orjson
 import pytest
 
-from tests.wallet_sync.passes import NOW, SERIAL, card, content, points_program, program
+from tests.wallet_sync.passes import SERIAL, card, content, now, points_program, program
 from tests.wallet_sync.peers.conftest import run_node
 from wallet_sync.apple_certificates import Signer
 from wallet_sync.apple_check import faults
@@ -81,7 +81,7 @@ def test_our_check_finds_no_fault_in_the_pass_that_it_makes_of_the_same_parts(ju
         files = {name: made.read(name) for name in made.namelist() if name != "signature"}
     manifest = files.pop("manifest.json")
     # Signed by us: its own signature is over SHA-1, with attributes in no order, which DER does not allow.
-    assert faults(archived(Rendered(files, manifest), sign(manifest, judge.signer)), judge.signer, NOW) == []
+    assert faults(archived(Rendered(files, manifest), sign(manifest, judge.signer)), judge.signer, now()) == []
 
 
 SPOILED: list[tuple[Callable[[Told], object], str]] = [
