@@ -28,12 +28,10 @@ FROM apple_device_registrations r JOIN ({SHOWN}) ON c.id = r.card_id
 WHERE r.device_library_identifier = %s AND r.pass_type_identifier = %s
 ORDER BY r.serial_number
 """
-ASKED = """
-UPDATE wallet_work SET asked_at = now() WHERE channel = 'apple' AND id IN (
-    SELECT id FROM apple_device_registrations
-    WHERE device_library_identifier = %s AND pass_type_identifier = %s
-)
+REGISTRATIONS = """
+SELECT id FROM apple_device_registrations WHERE device_library_identifier = %s AND pass_type_identifier = %s
 """
+ASKED = "UPDATE wallet_work SET asked_at = now() WHERE channel = 'apple' AND id = %s"
 # Also where nobody follows the pass yet: a phone may be quicker. A change that came in between is not counted as seen.
 FETCHED = """
 INSERT INTO wallet_passes AS p
@@ -98,8 +96,12 @@ async def changed_since(queries: Queries, device: str, pass_type_id: str, tag: s
 
 
 async def note_asked(queries: Queries, device: str, pass_type_id: str) -> None:
-    """This phone asked what changed, just now."""
-    await queries.rows(ASKED, (device, pass_type_id))
+    """This phone asked what changed.
+
+    Row by row: it is written down just when whoever woke the phone writes the same rows, in whatever order.
+    """
+    for (registration_id,) in await queries.rows(REGISTRATIONS, (device, pass_type_id)):
+        await queries.rows(ASKED, (registration_id,))
 
 
 async def note_fetched(queries: Queries, card_id: UUID, program_id: UUID, change: Change) -> None:

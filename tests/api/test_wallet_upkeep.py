@@ -146,6 +146,20 @@ def test_rules_whose_day_has_come_reach_the_phone_without_an_event(scene: Scene)
     assert datetime.now(UTC) > at
 
 
+def test_a_change_of_the_program_counts_although_sweeps_have_counted_up_to_its_position(scene: Scene) -> None:
+    program = scene.till.program()
+    card = scene.till.card(program["id"])
+    with scene.syncing():
+        phone, _ = scene.phone_with(card)
+        soon(lambda: len(scene.work(card)) == 1 and not programs_owed(scene))
+        scene.service.rows(
+            "UPDATE wallet_work SET synced = h.next, desired = h.next"
+            " FROM (SELECT max(notification_id) + 50 AS next FROM stored_events) h WHERE channel = 'program'"
+        )
+        ok(scene.till.patch(f"/programs/{program['id']}", {"card_name": "Café-Kaart"}))
+        soon(lambda: scene.pushes(phone) == 1)
+
+
 def test_the_sweep_of_a_night_finds_what_nobody_noticed(scene: Scene) -> None:
     cards = [scene.card() for _ in range(2)]
     with scene.syncing():
@@ -174,9 +188,14 @@ def test_one_of_many_begins_the_sweep_and_all_can_tell_how_far_it_is(scene: Scen
             told = await last_sweep(ledger.reader)
             assert told is not None and (told["programs_left"], told["programs"], told["ended_at"]) == (1, 1, None)
 
+    async def same_night() -> int:
+        async with running_ledger(scene.service.database_url) as ledger:
+            return await sweep_if_due(ledger.reader, datetime.now(UTC) + DAY)
+
     asyncio.run(nights())
     with scene.syncing():
         soon(lambda: not programs_owed(scene))
+    assert asyncio.run(same_night()) == 0
 
 
 @pytest.mark.parametrize(("now", "nights"), [(NOW, 0), (NOW + HOUR, 1), (NOW + 20 * HOUR, 1), (NOW + 25 * HOUR, 2)])
