@@ -80,12 +80,14 @@ async def _push(settings: Settings, database_url: str, master_key: MasterKey, st
 
 async def _until_stopped(wallet: "_Apple | _Google", stop: threading.Event) -> None:
     """Pay what is owed to one of them, whatever becomes of the other."""
+    told: str | None = None
     while not stop.is_set():
         try:
-            pause = 0.0 if await wallet.pay() else IDLE_SECONDS
+            pause, told = 0.0 if await wallet.pay() else IDLE_SECONDS, None
         except (AppleKeysUnfit, GoogleAccountUnfit) as unfit:
-            log.warning(wallet.unfit, error=str(unfit))
-            pause = AWAY_SECONDS
+            if told != str(unfit):
+                log.error(wallet.unfit, error=str(unfit))
+            pause, told = AWAY_SECONDS, str(unfit)
         except StoreAway:
             pause = AWAY_SECONDS
         await asyncio.sleep(pause)

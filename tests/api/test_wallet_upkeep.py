@@ -1,6 +1,7 @@
 """What drifted is mended: phones that were woken and never came, rules whose day has come, and what nobody noticed."""
 
 import asyncio
+import shutil
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -234,3 +235,20 @@ def test_each_mark_is_told_once_in_the_log(
     lines = [line for line in (told.out + told.err).splitlines() if "certificate-ends-soon" in line]
     assert len(lines) == 4, lines
     assert "warn" in lines[0] and "error" in lines[2] and "error" in lines[3]
+
+
+def test_a_certificate_that_ended_is_told_once_and_not_at_every_turn(
+    scene: Scene, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now, settings = datetime.now(UTC), scene.settings
+    ended = make_dev_certificates(tmp_path / "ended", now=now, valid_from=now - 9 * DAY, valid_until=now - DAY).files
+    for file, instead in (
+        (settings.apple_certificate, ended.certificate),
+        (settings.apple_key, ended.key),
+        (settings.apple_wwdr, ended.wwdr),
+    ):
+        shutil.copy(instead, file)
+    with scene.syncing():
+        time.sleep(5)  # Two turns and more.
+    told = capsys.readouterr()
+    assert len([line for line in (told.out + told.err).splitlines() if "apple-wallet-unfit" in line]) == 1
