@@ -161,6 +161,21 @@ def account() -> Account:
 # ------------------------------------------------------------------ the server
 
 
+def google_settings(google: "FakeGoogle", directory: Path) -> dict[str, Any]:
+    """The settings of a service that takes the fake for Google; the key file is written into the directory."""
+    file = directory / "service-account.json"
+    file.write_bytes(orjson.dumps(account().info))
+    file.chmod(0o600)
+    return {
+        "google_issuer_id": ISSUER,
+        "google_service_account": file,
+        "google_environment": "test",
+        "google_api_url": google.base_url,
+        "google_token_url": google.token_url,
+        "google_keys_url": google.keys_url,
+    }
+
+
 @dataclass
 class FakeGoogle:
     """`with FakeGoogle() as google:` serves. What is stored is in `held`; what was asked, in `calls`."""
@@ -175,18 +190,19 @@ class FakeGoogle:
     tokens: set[str] = field(default_factory=set)
     users: set[str] = field(default_factory=set)  # Ids of objects that somebody has in a wallet.
     rung: list[str] = field(default_factory=list)  # Ids of objects whose change was to alert their holder.
+    url: str = field(init=False, repr=False)  # Where it listens.
 
     @property
     def base_url(self) -> str:
-        return f"{self._root}/walletobjects/v1"
+        return f"{self.url}/walletobjects/v1"
 
     @property
     def token_url(self) -> str:
-        return f"{self._root}/token"
+        return f"{self.url}/token"
 
     @property
     def keys_url(self) -> str:
-        return f"{self._root}/keys"
+        return f"{self.url}/keys"
 
     def save(self, link: str) -> bytes:
         """What a holder does who opens the link and adds the card. Returns the message that Google then sends."""
@@ -213,6 +229,10 @@ class FakeGoogle:
         said = {"objectId": object_id, "eventType": event, "nonce": uuid4().hex}
         return Signer(key_expires=later, expires=later, told=said).message()
 
+    def serve_too(self, *routes: Route) -> None:
+        """Beside Google's own."""
+        self._app.routes.extend(routes)
+
     def forget_tokens(self) -> None:
         self.tokens.clear()
 
@@ -227,8 +247,9 @@ class FakeGoogle:
             Route(base + "/{id}", self._patch, methods=["PATCH"]),
             Route(base + "/{id}/addMessage", self._add_message, methods=["POST"]),
         ]
+        self._app = Starlette(routes=routes)
         config = uvicorn.Config(
-            Starlette(routes=routes),
+            self._app,
             host="127.0.0.1",
             port=0,
             log_config=None,
@@ -244,7 +265,7 @@ class FakeGoogle:
         while not self._server.started:
             assert self._thread.is_alive() and time.monotonic() < until, "the fake did not start"
             time.sleep(0.005)
-        self._root = f"http://127.0.0.1:{self._server.servers[0].sockets[0].getsockname()[1]}"
+        self.url = f"http://127.0.0.1:{self._server.servers[0].sockets[0].getsockname()[1]}"
         return self
 
     def __exit__(self, *_: object) -> None:

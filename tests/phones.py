@@ -1,6 +1,7 @@
 """A phone that carries passes, as Apple describes one: it registers, asks what changed, fetches, and compares.
 
-Source: Apple's "Adding a Web Service to Update Passes". Written from that page, not from our server.
+Source: Apple's "Adding a Web Service to Update Passes". Written from that page, not from our server. As a command:
+`tests.pocket`.
 """
 
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ class Carried:
     """A pass in the phone."""
 
     told: dict[str, Any]
-    last_modified: str
+    last_modified: str | None  # None where it came as a file.
 
     @property
     def path(self) -> str:
@@ -54,7 +55,9 @@ class Phone:
 
     def add(self, downloaded: httpx2.Response) -> Carried:
         """Take in a pass and register for it, as a phone does at once."""
-        carried = self._opened(downloaded)
+        return self.carry(self._opened(downloaded))
+
+    def carry(self, carried: Carried) -> Carried:
         self.passes[carried.told["serialNumber"]] = carried
         assert self.register(carried).status_code in (200, 201)
         return carried
@@ -89,7 +92,7 @@ class Phone:
 
     def fetch(self, carried: Carried) -> int:
         """The pass again, unless it has not changed; what changed in its fields is said. Returns the status."""
-        headers = {"If-Modified-Since": carried.last_modified}
+        headers = {} if carried.last_modified is None else {"If-Modified-Since": carried.last_modified}
         answer = self.ask("GET", f"passes/{carried.path}", carried, headers=headers)
         if answer.status_code == 200:
             newer = self._opened(answer)
@@ -107,8 +110,14 @@ class Phone:
     @staticmethod
     def _opened(answer: httpx2.Response) -> Carried:
         assert (answer.status_code, answer.headers["content-type"]) == (200, MEDIA_TYPE)
-        with ZipFile(BytesIO(answer.content)) as archive:
-            return Carried(orjson.loads(archive.read("pass.json")), answer.headers["last-modified"])
+        return Carried(opened(answer.content), answer.headers["last-modified"])
+
+
+def opened(content: bytes) -> dict[str, Any]:
+    """What a pass says."""
+    with ZipFile(BytesIO(content)) as archive:
+        told: dict[str, Any] = orjson.loads(archive.read("pass.json"))
+    return told
 
 
 def _changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:

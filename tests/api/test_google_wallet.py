@@ -1,6 +1,5 @@
 """From an enrolment to a card in Google Wallet that follows its card: the service, the wallet sync and Google speak."""
 
-import json
 import threading
 import time
 from collections.abc import Iterator
@@ -14,27 +13,13 @@ import pytest
 
 from api.syncing import sync
 from tests.api.test_wallet_sync import QUIET, soon
-from tests.fake_google import ISSUER, SAVE, FakeGoogle, account, faults
+from tests.fake_google import ISSUER, SAVE, FakeGoogle, faults, google_settings
 from tests.google_signer import Signer
 from tests.ledgers import MASTER_KEY
 from tests.service import Service, Till, ok, problem
 
 PUBLIC = "https://cards.example"
 CALLBACK = "/api/v1/loyalty/google/callback"
-
-
-def google_settings(google: FakeGoogle, directory: Path) -> dict[str, Any]:
-    file = directory / "service-account.json"
-    file.write_text(json.dumps(account().info))
-    file.chmod(0o600)
-    return {
-        "google_issuer_id": ISSUER,
-        "google_service_account": file,
-        "google_environment": "test",
-        "google_api_url": google.base_url,
-        "google_token_url": google.token_url,
-        "google_keys_url": google.keys_url,
-    }
 
 
 class Scene(NamedTuple):
