@@ -4,7 +4,7 @@ BIN := .venv/bin
 UV := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-postgres15 peers check explore schedules faults bench bench-scale clean
+.PHONY: help setup run test test-postgres15 peers check explore schedules faults faults-wallet bench bench-scale clean
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ schedules: .venv/.ok ## 10 000 orders in which wallets may be told, other ones e
 
 faults: .venv/.ok ## Kill the service and the database under load; minutes
 	@$(BIN)/pytest -n 0 -m faults --timeout 900 -s
+
+faults-wallet: .venv/.ok ## Of these, tills beside a provider of wallets that fails in every way; ~6 minutes
+	@$(BIN)/pytest -n 0 -m faults --timeout 900 -s tests/faults/test_wallet.py
 
 bench: .venv/.ok ## Compare with the database's own speed and with peers; ~10 minutes
 	@$(BIN)/python -m tests.benchmarks

@@ -6,6 +6,7 @@ It answers by the first letters of a push token, or as it is told, and remembers
 import asyncio
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -71,6 +72,7 @@ class Push:
     body: bytes
     connection: tuple[str, int]  # The client's end of it.
     http_version: str
+    at: float = field(default_factory=time.monotonic)
 
 
 class _Loop(asyncio.SelectorEventLoop):
@@ -89,7 +91,9 @@ class FakeApns:
     key: Path
     client_ca_file: Path
     pushes: list[Push] = field(default_factory=list)
+    accepted: list[Push] = field(default_factory=list)
     always: Answer | None = None  # For every token; None: by the token's first letters.
+    by_token: dict[str, Answer] = field(default_factory=dict)  # Before that, for some.
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _loop: asyncio.AbstractEventLoop | None = None
     _thread: threading.Thread | None = None
@@ -165,6 +169,8 @@ class FakeApns:
         )
         self.pushes.append(push)
         answer = self._answer(push)
+        if answer.status == 200:
+            self.accepted.append(push)
         if answer.hangs:
             await self._stopping.wait()
             return
@@ -189,6 +195,8 @@ class FakeApns:
             return Answer(400, "TopicDisallowed")
         if push.body != b"{}":
             return Answer(400, "PayloadEmpty")
+        if push.token in self.by_token:
+            return self.by_token[push.token]
         if self.always is not None:
             return self.always
         return next((answer for prefix, answer in BY_PREFIX.items() if push.token.startswith(prefix)), OK)
