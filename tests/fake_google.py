@@ -188,6 +188,7 @@ class FakeGoogle:
     held: dict[str, dict[str, Told]] = field(default_factory=lambda: {kind: {} for kind in SCHEMAS})
     calls: list[str] = field(default_factory=list)  # `PATCH loyaltyObject`; `token`.
     tokens: set[str] = field(default_factory=set)
+    taken: list[str] = field(default_factory=list)  # Ids that were written, as often as they were.
     users: set[str] = field(default_factory=set)  # Ids of objects that somebody has in a wallet.
     rung: list[str] = field(default_factory=list)  # Ids of objects whose change was to alert their holder.
     url: str = field(init=False, repr=False)  # Where it listens.
@@ -301,6 +302,8 @@ class FakeGoogle:
         kind = request.path_params["kind"]
         self.calls.append(f"{request.method} {kind}" + ("/addMessage" if request.url.path.endswith("ssage") else ""))
         while self.trouble == "hang":
+            if await request.is_disconnected():  # Whoever went will ask again: what they asked then counts.
+                return Response(status_code=503)
             await asyncio.sleep(0.02)
         match self.trouble:
             case "503":
@@ -389,6 +392,7 @@ class FakeGoogle:
             if parent["reviewStatus"] != "APPROVED":
                 return _error(400, "badRequest", "class not approved")
         self.held[kind][body["id"]] = body
+        self.taken.append(body["id"])
         return JSONResponse(body)
 
     async def _add_message(self, request: Request) -> Response:

@@ -22,11 +22,13 @@ import pytest
 from api.settings import variable
 from migrations.local_postgres import LocalPostgres
 from tests import fake_apns as apns
+from tests.api.test_google_wallet import google_settings
 from tests.api.test_passes import settings_for
 from tests.benchmarks.load import Asking, ask, percentile
 from tests.fake_apns import FakeApns, fake_apns
+from tests.fake_google import ISSUER, FakeGoogle
 from tests.phones import Carried, Phone
-from tests.service import REAL, VENDOR, ServiceProcess, Till, eventually, service_process
+from tests.service import REAL, VENDOR, ServiceProcess, Till, eventually, ok, service_process
 from tests.wallet_sync.passes import card, rendered
 from wallet_sync.apple_key_ring import KeyRing
 from wallet_sync.apple_pass import packed
@@ -53,6 +55,7 @@ PASSES = 300
 PASSES_A_MINUTE = 1_000
 
 COUNTS = "SELECT id::text AS card, stamp_count AS n FROM loyalty_cards"
+REGISTERED = "SELECT count(*) AS n FROM apple_device_registrations"
 NOT_DONE = "SELECT count(*) AS n FROM wallet_work WHERE synced < desired"
 STAMPED = """
 SELECT card_id::text AS card, recorded_at AS at FROM loyalty_transactions WHERE transaction_type = 'stamp_earned'
@@ -86,6 +89,14 @@ class Provider(Protocol):
 
     def shown(self, card: dict[str, Any]) -> str | None:
         """The stamps that the holder sees, having looked as often as told to; None for who has left."""
+
+    @property
+    def left(self) -> int:
+        """How many have left."""
+
+    @property
+    def registered(self) -> int:
+        """How many phones are registered with the service."""
 
 
 @dataclass
@@ -143,6 +154,67 @@ class Apple:
             phone.refresh()
         return phone.passes[carried.told["serialNumber"]].value("stamps")
 
+    @property
+    def left(self) -> int:
+        return len(self._leaving)
+
+    @property
+    def registered(self) -> int:
+        return len(self.phones) - self.left
+
+
+@dataclass
+class Google:
+    """Holders see what is there. When everything is gone, it is to be written anew."""
+
+    fake: FakeGoogle
+    account: Mapping[str, object]
+    name: str = "Google"
+
+    @property
+    def settings(self) -> Mapping[str, object]:
+        return self.account
+
+    @property
+    def trouble(self) -> Trouble:
+        raise NotImplementedError
+
+    @trouble.setter
+    def trouble(self, trouble: Trouble) -> None:
+        self.fake.trouble = None if trouble in ("none", "gone") else trouble
+        if trouble == "gone":
+            for held in self.fake.held.values():
+                held.clear()
+
+    @property
+    def asked(self) -> int:
+        return sum(" " in call for call in self.fake.calls)
+
+    @property
+    def taken(self) -> int:
+        return sum(".card." in id_ for id_ in self.fake.taken)
+
+    def hand_out(self, service: ServiceProcess, cards: Sequence[dict[str, Any]]) -> None:
+        def to_a_phone(card: dict[str, Any]) -> None:
+            path, headers = f"/cards/{card['qr_code_data']}/google", {"Accept": "application/json"}
+            self.fake.save(ok(service.public.send("GET", path, headers=headers))["url"])
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(to_a_phone, cards))
+        self.fake.taken.clear()
+
+    def shown(self, card: dict[str, Any]) -> str | None:
+        balance = self.fake.held["loyaltyObject"][f"{ISSUER}.test.card.{card['id']}"]["loyaltyPoints"]["balance"]
+        return str(balance["string"]).replace("/", " / ")
+
+    @property
+    def left(self) -> int:
+        return 0
+
+    @property
+    def registered(self) -> int:
+        return 0
+
 
 # ------------------------------------------------------------------ the story
 
@@ -165,6 +237,13 @@ def test_tills_do_not_feel_a_failing_apple_and_every_phone_is_told(
     made = make_dev_certificates(tmp_path / "certificates", now=datetime.now(UTC))
     with fake_apns(made, tmp_path) as fake:
         wallets_follow(Apple(fake, settings_for(made)), durable_server.start(), tmp_path)
+
+
+def test_tills_do_not_feel_a_failing_google_and_every_card_there_follows(
+    durable_server: LocalPostgres, tmp_path: Path
+) -> None:
+    with FakeGoogle() as fake:
+        wallets_follow(Google(fake, google_settings(fake, tmp_path)), durable_server.start(), tmp_path)
 
 
 def wallets_follow(provider: Provider, database_url: str, folder: Path) -> None:
@@ -193,8 +272,8 @@ def wallets_follow(provider: Provider, database_url: str, folder: Path) -> None:
             if shown is not None and shown != f"{counts[card]} / 1000"
         }
         assert behind == {}, "some holders see an old card"
-        assert sum(shown is None for shown in told.values()) == LEAVE
-        assert service.rows("SELECT count(*) AS n FROM apple_device_registrations")[0]["n"] == CARDS - LEAVE
+        assert sum(shown is None for shown in told.values()) == provider.left
+        assert service.rows(REGISTERED)[0]["n"] == provider.registered
         assert service.differences() == []
         assert provider.taken <= TOLD_MAX * changes(service)
         calm = phases["none"].p99
