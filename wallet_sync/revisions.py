@@ -51,13 +51,17 @@ UPDATE wallet_passes p SET revision = p.revision + 1, digest = n.digest, changed
 FROM unnest(%(cards)s::uuid[], %(digests)s::bytea[], %(positions)s::bigint[]) AS n (card_id, digest, position)
 WHERE p.card_id = n.card_id
 """
-# A push that failed keeps its pause; else the change waits until there was none for a while.
+# A push that failed keeps its pause; else the change waits until there was none for a while. What was given up is
+# another thing now, and may go.
 OWE = """
 UPDATE wallet_work w SET
     desired = p.revision,
     times_again = 0,
-    owed_since = CASE WHEN w.synced < w.desired THEN w.owed_since ELSE %(now)s END,
+    is_parked = false,
+    failures = CASE WHEN w.is_parked THEN 0 ELSE w.failures END,
+    owed_since = CASE WHEN w.synced < w.desired AND NOT w.is_parked THEN w.owed_since ELSE %(now)s END,
     due_at = CASE
+        WHEN w.is_parked THEN %(now)s + %(quiet)s
         WHEN w.failures > 0 AND w.synced < w.desired THEN w.due_at
         WHEN w.synced < w.desired THEN least(w.owed_since + %(longest)s, %(now)s + %(quiet)s)
         ELSE %(now)s + %(quiet)s END

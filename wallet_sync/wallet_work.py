@@ -116,7 +116,7 @@ async def failed(
     is_parked: bool = False,
     status: int | None = None,
 ) -> None:
-    """Again after the pause. A parked row waits for `retry`, or for the next change of its program."""
+    """Again after the pause. A parked row waits for `retry`, or for the next change of what it is about."""
     told: Mapping[str, Any] = {"channel": channel, "id": owed.id, "error": error, "pause": pause, "status": status}
     await queries.rows(FAILED, {**told, "is_parked": is_parked})
 

@@ -262,13 +262,16 @@ def test_an_account_without_permission_stops_the_issuer_and_parks_nothing(scene:
         assert not scene.work(card)["is_parked"]
 
 
-def test_what_google_refuses_for_ever_is_parked_until_it_is_asked_for(scene: Scene) -> None:
+def test_what_google_refuses_is_parked_until_there_is_something_else_to_say(scene: Scene) -> None:
     card = scene.card()
     with scene.syncing():
         scene.saved(card)
         scene.google.trouble = "400 badRequest"
         ok(scene.till.stamp(card["id"]))
         soon(lambda: scene.work(card)["is_parked"])
+        scene.google.trouble = None
+        ok(scene.till.stamp(card["id"]))  # Another change is another body.
+        soon(lambda: scene.balance(card) == {"string": "2/10"})
 
 
 def test_a_class_that_vanished_is_made_again(scene: Scene) -> None:

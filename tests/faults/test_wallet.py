@@ -254,6 +254,8 @@ def wallets_follow(provider: Provider, database_url: str, folder: Path) -> None:
         for _ in range(ROUNDS):
             for trouble in TROUBLES:
                 provider.trouble = trouble
+                if trouble == "none":  # What was parked while phones were called gone waits for an operator.
+                    retry_at_once(database_url)
                 one_phase(phases[trouble], provider, service, till, [card["id"] for card in cards])
         stopped_at = time.monotonic()
         provider.trouble = "none"
