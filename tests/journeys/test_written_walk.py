@@ -24,11 +24,10 @@ from tests.journeys.test_written_calls import (
     typed,
     wait_until_ready,
 )
-from tests.service import eventually, free_port
+from tests.service import START_SECONDS, eventually, free_port
 
 WALK = section(README, "Cards in a phone, without Apple or Google")
 END_SECONDS = 30
-KNOWN_AFTERWARDS = "declare -p LEDGER KEY PROGRAM; declare -f field"
 NEXT = "\nprintf '\\0'\n"
 
 
@@ -110,25 +109,20 @@ def left_in(folder: Path) -> list[list[str]]:
 def test_two_phones_follow_a_card_as_the_readme_shows() -> None:
     providing, serving, *walking, stopping = steps()
     assert "Ctrl-C in both terminals" in stopping
+    (calls,) = blocks(section(README, "Five calls"), "bash")
     port = free_port()
     address = f"http://127.0.0.1:{port}"
     with directory_for_servers() as folder:
         checkout(folder)
         its_environment = environment(LOYALTY_PORT=str(port))
-        logs = [folder / f"terminal-{number}" for number in range(3)]
-        with terminal("make run", folder, its_environment, logs[0]) as service:
-            wait_until_ready(address, service, logs[0])
-            (calls,) = blocks(section(README, "Five calls"), "bash")
-            calls = calls.replace(PRINTED_ADDRESS, address)
-            known = typed(f"{{ {calls} }} >/dev/null; {KNOWN_AFTERWARDS}", folder, its_environment).stdout
-
-        with terminal(command(providing), folder, its_environment, logs[1]) as providers:
-            eventually(lambda: "Stop with" in logs[1].read_text() or providers.poll() is not None, END_SECONDS)
-            with terminal(command(serving), folder, its_environment, logs[2]) as service:
-                wait_until_ready(address, service, logs[2])
-                script = f"{known} exec 2>&1\n{NEXT.join(map(command, walking))}"
-                said = typed(script, folder, its_environment).stdout.split("\0")
-        came = logs[1].read_text()
+        played, served = folder / "third-terminal", folder / "first-terminal"
+        with terminal(command(providing), folder, its_environment, played) as providers:
+            eventually(lambda: "Stop with" in played.read_text() or providers.poll() is not None, START_SECONDS)
+            with terminal(command(serving), folder, its_environment, served) as service:
+                wait_until_ready(address, service, served)
+                script = NEXT.join([calls.replace(PRINTED_ADDRESS, address), *map(command, walking)])
+                _, *said = typed("exec 2>&1\n" + script, folder, its_environment).stdout.split("\0")
+        came = played.read_text()
         assert left_in(folder) == [] and not (folder / ".data/providers").exists()
 
     for step, told in zip(walking, said, strict=True):
