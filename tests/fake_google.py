@@ -49,6 +49,7 @@ REQUIRED = {
     "loyaltyClass": ("id", "issuerName", "programName", "programLogo", "reviewStatus"),
     "loyaltyObject": ("id", "classId", "state"),
 }
+LISTED_BY = {"loyaltyClass": "issuerId", "loyaltyObject": "classId"}
 NEVER_SENT = ("kind", "version", "locations", "infoModuleData", "hasUsers", "hasLinkedDevice", "classReference")
 ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
 
@@ -321,8 +322,9 @@ class FakeGoogle:
     async def _get(self, request: Request) -> Response:
         if met := await self._met(request):
             return met
-        found = self.held[request.path_params["kind"]].get(request.path_params["id"])
-        return _error(404, "resourceNotFound") if found is None else JSONResponse(self._shown(found))
+        kind = request.path_params["kind"]
+        found = self.held[kind].get(request.path_params["id"])
+        return _error(404, "resourceNotFound") if found is None else JSONResponse(self._shown(kind, found))
 
     async def _keys(self, request: Request) -> Response:
         self.calls.append("keys")
@@ -333,20 +335,26 @@ class FakeGoogle:
         if met := await self._met(request):
             return met
         kind, asked = request.path_params["kind"], request.query_params
-        known = set(asked) <= {"classId", "issuerId", "maxResults", "token"}
-        if kind != "loyaltyObject" or not known or asked.get("classId") not in self.held["loyaltyClass"]:
+        if not {LISTED_BY[kind]} <= set(asked) <= {LISTED_BY[kind], "maxResults", "token", "alt"}:
+            return _error(400, "badRequest", "unknown or missing parameters")
+        if kind == "loyaltyClass" and asked["issuerId"] != ISSUER:
+            return _error(403, "permissionDenied")
+        if kind == "loyaltyObject" and asked["classId"] not in self.held["loyaltyClass"]:
             return _error(404, "classNotFound")
-        found = sorted(
-            (held for held in self.held[kind].values() if held["classId"] == asked["classId"]), key=lambda h: h["id"]
-        )
+        of_class = asked.get("classId")
+        listed = (one for one in self.held[kind].values() if of_class is None or one["classId"] == of_class)
+        found = sorted(listed, key=lambda one: one["id"])
         begin = int(asked.get("token", "0"))
         end = begin + int(asked.get("maxResults", str(len(found) or 1)))
         pagination = {"resultsPerPage": end - begin, **({"nextPageToken": str(end)} if end < len(found) else {})}
-        return JSONResponse({"resources": [self._shown(held) for held in found[begin:end]], "pagination": pagination})
+        return JSONResponse(
+            {"resources": [self._shown(kind, one) for one in found[begin:end]], "pagination": pagination}
+        )
 
-    def _shown(self, held: Told) -> Told:
+    def _shown(self, kind: str, held: Told) -> Told:
         """With what only Google knows."""
-        return {**held, "hasUsers": held["id"] in self.users, "kind": "walletobjects#loyaltyObject", "version": "1"}
+        users = {"hasUsers": held["id"] in self.users} if kind == "loyaltyObject" else {}
+        return {**held, **users, "kind": f"walletobjects#{kind}", "version": "1"}
 
     async def _insert(self, request: Request) -> Response:
         if met := await self._met(request):

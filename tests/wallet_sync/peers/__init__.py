@@ -1,1 +1,1 @@
-"""Programs that nobody here wrote, and our passes, our web service and our fake push service held against them."""
+"""Programs that nobody here wrote. Held against them: our passes, our web service, and what plays Apple and Google."""
