@@ -5,6 +5,7 @@ something else. Each difference is written by the ordinary way, whose pace and p
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from ledger.errors import CardIsErased, CardNotFound
 from wallet_sync.google_client import Answer, GoogleClient, GoogleRefused
 from wallet_sync.google_issuer import Issuer
 from wallet_sync.google_pass import OWNED
-from wallet_sync.wallet_work import Owed
+from wallet_sync.wallet_work import Owed, owe_class_again
 
 EXPECTED = "SELECT id FROM loyalty_cards WHERE program_id = %s AND google_object_id IS NOT NULL"
 OWE_AGAIN = """
@@ -31,7 +32,8 @@ log = structlog.get_logger("wallet_sync.google_sweep")
 async def sweep(ledger: Ledger, issuer: Issuer, client: GoogleClient, owed: Owed) -> Answer:
     """Compare the objects of the one program that the row is about.
 
-    Returns: As a write; the differences are owed to their own rows.
+    Returns: As a write; the differences are owed to their own rows. Where the class is not there any more, it is
+        owed too, and comparing comes after it.
     """
     missing = {card_id for (card_id,) in await ledger.reader.rows(EXPECTED, (owed.id,))}
     differing: list[UUID] = []
@@ -40,7 +42,10 @@ async def sweep(ledger: Ledger, issuer: Issuer, client: GoogleClient, owed: Owed
         try:
             objects, page = await client.objects(issuer.class_id(owed.id), page)
         except GoogleRefused as refused:
-            return refused.answer
+            if refused.answer.status != 404:
+                return refused.answer
+            await owe_class_again(ledger.reader, owed.id)
+            return replace(refused.answer, what="class_missing")
         for found in objects:
             card_id = issuer.card_of(str(found.get("id")))
             if card_id is None or card_id not in missing:

@@ -22,7 +22,7 @@ from projections.table import Queries
 from wallet_sync.google_client import Answer, GoogleClient, GoogleRefused
 from wallet_sync.google_issuer import Issuer
 from wallet_sync.google_sweep import sweep
-from wallet_sync.wallet_work import Channel, Owed, claim, done, failed
+from wallet_sync.wallet_work import Channel, Owed, claim, done, failed, owe_class_again
 
 BATCH = 20  # What the pace lets through in less time than a lease lasts, however many ask again.
 REQUESTS_A_SECOND = 15  # Of the 20 that Google allows a project.
@@ -42,10 +42,6 @@ ON CONFLICT (name) DO UPDATE SET next_at = greatest(p.next_at + %s, clock_timest
 RETURNING extract(epoch FROM next_at - clock_timestamp())::float8
 """
 PROGRAM_OF = "SELECT program_id, vendor_id FROM loyalty_cards WHERE id = %s"
-CLASS_IS_MISSING = """
-UPDATE wallet_work SET synced = 0, due_at = now(), owed_since = now()
-WHERE channel = 'google_class' AND id = %s AND synced >= desired
-"""
 ALERTS = "SELECT rewards, rung_at FROM google_alerts WHERE card_id = %s"
 KEEP_ALERTS = """
 INSERT INTO google_alerts (card_id, rewards, rung_at) VALUES (%s, %s, %s)
@@ -147,7 +143,7 @@ class _Work:
     async def _put_object(self, body: Mapping[str, Any], program_id: UUID) -> Answer:
         answer = await self._client.put("loyaltyObject", body)
         if answer.what == "class_missing":
-            await self._ledger.reader.rows(CLASS_IS_MISSING, (program_id,))
+            await owe_class_again(self._ledger.reader, program_id)
         return answer
 
     async def ask_for_users(self, owed: Owed) -> Answer:

@@ -42,6 +42,10 @@ UPDATE wallet_work SET failures = failures + 1, last_error = %(error)s, last_sta
     due_at = now() + %(pause)s, leased_until = NULL, is_parked = %(is_parked)s
 WHERE channel = %(channel)s AND id = %(id)s
 """
+OWE_CLASS_AGAIN = """
+UPDATE wallet_work SET synced = 0, due_at = now(), owed_since = now()
+WHERE channel = 'google_class' AND id = %s AND synced >= desired
+"""
 RETRY = """
 UPDATE wallet_work SET is_parked = false, failures = 0, due_at = now(), owed_since = now()
 WHERE synced < desired AND (is_parked OR failures > 0) AND (%(card)s::uuid IS NULL OR card_id = %(card)s)
@@ -119,6 +123,11 @@ async def failed(
     """Again after the pause. A parked row waits for `retry`, or for the next change of what it is about."""
     told: Mapping[str, Any] = {"channel": channel, "id": owed.id, "error": error, "pause": pause, "status": status}
     await queries.rows(FAILED, {**told, "is_parked": is_parked})
+
+
+async def owe_class_again(queries: Queries, program_id: UUID) -> None:
+    """A program's class was told and is not at Google any more. Nothing happens where it is owed already."""
+    await queries.rows(OWE_CLASS_AGAIN, (program_id,))
 
 
 async def retry(queries: Queries, card_id: UUID | None = None) -> int:

@@ -303,6 +303,21 @@ def test_what_drifted_is_put_right_each_night(scene: Scene) -> None:
     assert scene.service.rows(owed) == [{"n": 0}]
 
 
+def test_a_class_that_vanished_is_made_again_each_night_and_its_cards_are_compared_then(scene: Scene) -> None:
+    card = scene.card()
+    with scene.syncing():
+        scene.saved(card)
+    for held in scene.google.held.values():
+        held.clear()
+    scene.service.rows("UPDATE wallet_work SET desired = 1, synced = 1 WHERE channel = 'sweep' RETURNING id")
+    with scene.syncing():
+        soon(lambda: bool(scene.google.held["loyaltyClass"] and scene.google.held["loyaltyObject"]), 30)
+    owed = (
+        "SELECT channel, last_error FROM wallet_work WHERE channel LIKE 'google%%' AND (is_parked OR synced < desired)"
+    )
+    assert scene.service.rows(owed) == []
+
+
 # ------------------------------------------------------------------ what Google tells
 
 
