@@ -1,9 +1,9 @@
-"""Which revision of its pass each card has come to: one more whenever the pass says something else, and only then.
+"""Which revision of its pass each card has come to: one more with events of the card, or when the pass says another.
 
 What a pass says is taken from the query tables, so no phone is told of what they do not show yet.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -75,12 +75,21 @@ def begin(connection: Connection[Any], issued: Sequence[tuple[UUID, UUID]], now:
     connection.execute(NEW_PASSES, (now, cards, programs))
 
 
-def revise(connection: Connection[Any], card_ids: Iterable[UUID], now: datetime, *, nudges: bool = False) -> int:
+def revise(
+    connection: Connection[Any],
+    card_ids: Iterable[UUID],
+    now: datetime,
+    *,
+    changed: Collection[UUID] = (),
+    nudges: bool = False,
+) -> int:
     """Look at what the passes of these cards say, and note what is owed for those that changed.
 
     Inside the caller's transaction. Cards without a pass cost one look-up.
 
     Args:
+        changed: Which of them count as changed, even where they say again what they said before: a wallet gets what
+            the ledger knows, and may have been shown what came in between.
         nudges: What changed may have no event that phones would be told of, such as rules whose day has come.
 
     Returns: How many passes changed.
@@ -88,12 +97,14 @@ def revise(connection: Connection[Any], card_ids: Iterable[UUID], now: datetime,
     held = dict(connection.execute(HOLD, (sorted(set(card_ids)),), binary=True).fetchall())
     if not held:
         return 0
-    told = [found for found in _digests(connection, list(held), now) if held[found[0]] != found[1]]
+    told = [
+        found for found in _digests(connection, list(held), now) if found[0] in changed or held[found[0]] != found[1]
+    ]
     if told:
         cards, digests, positions = (list(column) for column in zip(*told, strict=True))
         nudge = connection.execute(NEXT_NUDGE, (NOBODY,)).fetchone() if nudges else None
-        changed = {"cards": cards, "digests": digests, "positions": positions, "nudge": nudge and nudge[0]}
-        connection.execute(REVISE, {"now": now, **changed})
+        revised = {"cards": cards, "digests": digests, "positions": positions, "nudge": nudge and nudge[0]}
+        connection.execute(REVISE, {"now": now, **revised})
         connection.execute(OWE, {"now": now, "quiet": QUIET, "longest": LONGEST, "cards": cards})
     return len(told)
 

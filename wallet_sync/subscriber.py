@@ -207,7 +207,7 @@ def _take_in(connection: Connection[Any], events: Sequence[Recorded], position: 
         revisions.begin(connection, list(new.items()), now)
     there = [(id_, *found) for id_, found in phones.items() if found is not None]
     # A new phone's pass is held too: nobody may come to another revision before they can see the phone.
-    revisions.revise(connection, cards | new.keys() | {card_id for _, card_id, _ in there}, now)
+    revisions.revise(connection, cards | new.keys() | {card_id for _, card_id, _ in there}, now, changed=cards)
     if at_google:
         connection.execute(OWE_CLASSES, (sorted(set(at_google.values())), position))
         connection.execute(OWE_OBJECTS, (list(at_google),))

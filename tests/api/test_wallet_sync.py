@@ -104,6 +104,24 @@ def test_ten_stamps_within_a_second_make_one_push(scene: Scene) -> None:
         assert scene.pushes(phone) == 1
 
 
+def test_a_card_that_is_as_it_was_rings_a_phone_that_saw_it_otherwise_in_between(scene: Scene) -> None:
+    card = scene.card()
+    with scene.syncing():
+        phone, _ = scene.phone_with(card)
+        soon(lambda: scene.work(card) != [])
+    before = scene.pushes(phone)
+    ok(scene.till.post(f"/cards/{card['id']}/suspend", {"reason": "lost"}))
+    scene.service.catch_up()
+    phone.refresh()
+    ok(scene.till.post(f"/cards/{card['id']}/reinstate", {"reason": "found"}))
+    scene.service.catch_up()
+    with scene.syncing():
+        soon(lambda: scene.pushes(phone) == before + 1)
+    phone.refresh()
+    (carried,) = phone.passes.values()
+    assert "voided" not in carried.told
+
+
 def test_what_changes_nothing_on_the_pass_pushes_nothing(scene: Scene) -> None:
     card = scene.card()
     with scene.syncing():
