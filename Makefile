@@ -39,7 +39,7 @@ check: .venv/.ok ## Format, lint, types, imports, dependencies, tests: what CI r
 explore: .venv/.ok ## The properties with examples nobody has tried yet; a minute or two, other ones each time
 	@$(BIN)/pytest --timeout 900 --hypothesis-profile=explore tests/journeys/test_properties.py tests/ledger
 
-schedules: .venv/.ok ## 10 000 orders in which wallets may be told, other ones each time; ~25 minutes
+schedules: .venv/.ok ## 10 000 orders in which wallets may be told, half of them for each; ~20 minutes
 	@SCHEDULES_FROM=$${SCHEDULES_FROM:-$$(date +%s)} $(BIN)/pytest -m schedules tests/schedules
 
 faults: .venv/.ok ## Kill the service and the database under load; minutes

@@ -179,7 +179,10 @@ def google_settings(google: "FakeGoogle", directory: Path) -> dict[str, Any]:
 
 @dataclass
 class FakeGoogle:
-    """`with FakeGoogle() as google:` serves. What is stored is in `held`; what was asked, in `calls`."""
+    """`with FakeGoogle() as google:` serves. What is stored is in `held`; what was asked, in `calls`.
+
+    Who needs no server asks `app`.
+    """
 
     trouble: Trouble | None = None
     token_trouble: TokenTrouble | None = None
@@ -192,7 +195,7 @@ class FakeGoogle:
     taken: list[str] = field(default_factory=list)  # Ids that were written, as often as they were.
     users: set[str] = field(default_factory=set)  # Ids of objects that somebody has in a wallet.
     rung: list[str] = field(default_factory=list)  # Ids of objects whose change was to alert their holder.
-    url: str = field(init=False, repr=False)  # Where it listens.
+    url: str = field(default="http://google.example", init=False, repr=False)  # Where it listens, once it serves.
 
     @property
     def base_url(self) -> str:
@@ -233,12 +236,12 @@ class FakeGoogle:
 
     def serve_too(self, *routes: Route) -> None:
         """Beside Google's own."""
-        self._app.routes.extend(routes)
+        self.app.routes.extend(routes)
 
     def forget_tokens(self) -> None:
         self.tokens.clear()
 
-    def __enter__(self) -> "FakeGoogle":
+    def __post_init__(self) -> None:
         base = "/walletobjects/v1/{kind}"
         routes = [
             Route("/token", self._token, methods=["POST"]),
@@ -249,9 +252,11 @@ class FakeGoogle:
             Route(base + "/{id}", self._patch, methods=["PATCH"]),
             Route(base + "/{id}/addMessage", self._add_message, methods=["POST"]),
         ]
-        self._app = Starlette(routes=routes)
+        self.app = Starlette(routes=routes)
+
+    def __enter__(self) -> "FakeGoogle":
         config = uvicorn.Config(
-            self._app,
+            self.app,
             host="127.0.0.1",
             port=0,
             log_config=None,

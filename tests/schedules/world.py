@@ -5,34 +5,20 @@ known from the ledger alone: every state a card has been in, in order.
 """
 
 import asyncio
-import threading
-from collections.abc import Callable, Coroutine
-from dataclasses import replace
-from datetime import timedelta
-from typing import Any, cast
+from collections.abc import Coroutine
+from typing import Any
 from uuid import UUID
 
 from ledger.commands.caller import utc_now
-from ledger.commands.references import CardReference
-from ledger.decision import Outcome
-from ledger.errors import Refused
-from tests.ledgers import Shop
 from tests.phones import Carried
-from tests.schedules.machine import Follower, Machine, Worker
-from tests.schedules.outside import Apple, Fate, InProcess, Lost, Witness
+from tests.schedules.changes import CHANGES, Changes, place
+from tests.schedules.machine import Machine, Worker
+from tests.schedules.outside import Apple, InProcess, Lost, Witness
 from tests.schedules.schedule import SECONDS, Schedule, Step
 from wallet_sync.wallet_work import retry_at_once
 
 BASE = "/api/v1/loyalty/apple"
-TARGET = 3
 ROUNDS_MAX = 12  # Until all is quiet.
-BESIDE_SECONDS = 0.005
-
-PASS_TIME = """
-UPDATE wallet_work SET due_at = due_at - %(by)s, owed_since = owed_since - %(by)s, leased_until = leased_until - %(by)s
-WHERE synced < desired OR leased_until IS NOT NULL
-"""
-OWED = "SELECT count(*), count(*) FILTER (WHERE is_parked) FROM wallet_work WHERE synced < desired"
 STANDING = """
 SELECT r.device_library_identifier, r.serial_number, w.desired = p.revision AND w.synced = p.revision
 FROM wallet_passes p JOIN apple_device_registrations r USING (card_id)
@@ -47,12 +33,13 @@ class World:
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
         self.apple = Apple()
-        self.workers = [Worker(machine, line, self.apple) for line in machine.lines]
-        self.shop: Shop = machine.run(Shop.opened(machine.parts.ledger, stamps_target=TARGET))
-        self.cards: list[UUID] = [machine.run(self.shop.card()) for _ in range(2)]
+        for line in machine.lines:
+            line.wire.apple = self.apple
+        self.workers = [Worker(machine, line.wire, machine.pushing(line)) for line in machine.lines]
+        self.changes: Changes = machine.run(Changes.opened(machine.parts.ledger, self._note))
+        self.shop, self.cards = self.changes.shop, self.changes.cards
         self.history: dict[str, list[dict[str, Any]]] = {}  # By serial number, oldest first.
         self.tokens: list[str] = []  # For downloads.
-        self.names = 0
         for card in self.cards:
             self.history[self._serial(card)] = []
             machine.run(self._note(card))
@@ -65,7 +52,7 @@ class World:
         self._download(0, 0)
         self.phones[0].register_all()
         self.phones[0].ask_what_changed()
-        self._everybody_follows()
+        machine.everybody_follows()
 
     def _serial(self, card: UUID) -> str:
         apple = self.machine.parts.apple
@@ -95,8 +82,8 @@ class World:
     def _saw(self, newer: Carried, older: Carried | None) -> None:
         """A phone took in a pass: it may not be older than the one it had."""
         history = self.history[newer.told["serialNumber"]]
-        least = 0 if older is None else _place(history, shown(older), getattr(older, "place", 0))
-        newer.place = _place(history, shown(newer), least)  # type: ignore[attr-defined]
+        least = 0 if older is None else place(history, shown(older), getattr(older, "place", 0))
+        newer.place = place(history, shown(newer), least)  # type: ignore[attr-defined]
         assert older is None or newer.changed_at >= older.changed_at, "Last-Modified went back"
 
     # ------------------------------------------------------------------ the web service
@@ -122,30 +109,30 @@ class World:
     def take(self, step: Step) -> None:
         who, card = step.who, self.cards[step.number % 2]
         phone, http = self.phones[who], self.http[who]
-        follower, worker = self.machine.followers[who], self.workers[who]
+        worker = self.workers[who]
         http.meanwhile, http.loses_in = None, 0
         if step.how == "answer lost":
             http.loses_in = 1 + step.number % 3
         elif step.how.endswith("meanwhile"):
-            http.meanwhile = lambda: self._stamp_meanwhile(card, is_projected="project" in step.how)
+            http.meanwhile = lambda: self.machine.stamped(self.changes, card, step)
         try:
             match step.what:
-                case "stamp" | "buy" | "redeem" | "suspend or reinstate" | "rename program" | "rename shop":
-                    self.machine.run(self._change(step.what, self.cards[who], step.number))
+                case change if change in CHANGES:
+                    self.machine.run(self.changes.make(change, self.cards[who], step.number))
                 case "project":
                     self.machine.projector.catch_up()
                 case "follow" | "look at program":
-                    self._follow(follower, step)
+                    self.machine.follow(step, self.changes)
                 case "push":
-                    worker.begin(cast(Fate, step.how))
+                    worker.begin(step.how)
                 case "push both":
-                    self.machine.run(self._push_both())
+                    self.machine.both(self.workers, "delivered")
                 case "answer":
-                    worker.answer(cast(Fate, step.how))
+                    worker.answer(step.how)
                 case "push worker dies":
                     worker.die()
                 case "time passes":
-                    self.time_passes(SECONDS[step.number % len(SECONDS)])
+                    self.machine.time_passes(SECONDS[step.number % len(SECONDS)])
                 case "late push arrives":
                     self.apple.deliver()
                 case "ask" if not phone.is_gone:
@@ -175,98 +162,6 @@ class World:
         except Lost:
             phone.must_ask = True
 
-    async def _change(self, what: str, card: UUID, number: int) -> None:
-        shop, reference = self.shop, CardReference(str(card))
-        try:
-            match what:
-                case "stamp":
-                    await shop.stamp(card)
-                case "buy":
-                    await self._buy(reference, number * 100)
-                case "redeem":
-                    await shop.redeem(card)
-                case "suspend or reinstate":
-                    found = await shop.read(card)
-                    life: Callable[..., Any] = shop.ledger.cards.reinstate
-                    if found["status"] == "active":
-                        life = shop.ledger.cards.suspend
-                    await life(reference, reason="?", caller=shop.caller)
-                case "rename program":
-                    await self._rename_program()
-                case "rename shop":
-                    self.names += 1
-                    name = f"Café {self.names}"
-                    await shop.ledger.vendors.update(
-                        shop.caller.vendor_id, lambda p: replace(p, name=name), is_active=None, caller=shop.caller
-                    )
-        except Refused:
-            return
-        for shown_on in self.cards if what.startswith("rename") else [card]:
-            await self._note(shown_on)
-
-    async def _buy(self, reference: CardReference, amount_minor: int) -> Outcome:
-        return await self.shop.ledger.till.earn(
-            reference,
-            purchase_amount_minor=amount_minor,
-            paid_with_reward_minor=0,
-            currency="EUR",
-            asked=self.shop.asked(),
-        )
-
-    async def _rename_program(self) -> None:
-        self.names += 1
-        name = f"Card {self.names}"
-        await self.shop.ledger.programs.change(
-            self.shop.program_id,
-            lambda program, _: (None, replace(program.branding, card_name=name), None),
-            caller=self.shop.caller,
-        )
-
-    async def _stamp_meanwhile(self, card: UUID, *, is_projected: bool) -> None:
-        await self._change("stamp", card, 1)
-        if is_projected:
-            await asyncio.to_thread(self.machine.projector.catch_up)
-
-    def _follow(self, follower: Follower, step: Step) -> None:
-        """One batch, or some cards of a program. Before one of its statements something may happen."""
-        other = next(f for f in self.machine.followers if f is not follower)
-        beside: list[threading.Thread] = []
-        connection = follower.connection
-        match step.how:
-            case "breaks":
-                connection.when(step.number, connection.break_off)
-            case "other first":  # Before the transaction begins, which would keep the other waiting.
-                connection.when(1 + step.number % 3, lambda: _ignored(other.follow()))
-            case "stamp first" | "stamp and project first":
-                is_projected = "project" in step.how
-                connection.when(
-                    step.number,
-                    lambda: self.machine.run(
-                        self._stamp_meanwhile(self.cards[step.number % 2], is_projected=is_projected)
-                    ),
-                )
-            case "beside other":
-
-                def begin() -> None:
-                    beside.append(threading.Thread(target=lambda: other.follow() or other.look_at_program()))
-                    beside[0].start()
-                    beside[0].join(BESIDE_SECONDS)
-
-                connection.when(step.number, begin)
-        if step.what == "follow":
-            follower.follow()
-        else:
-            follower.look_at_program()
-        for thread in beside:
-            thread.join()
-        follower.connection.when(0, None)
-
-    async def _push_both(self) -> None:
-        await asyncio.gather(*(worker.push("delivered") for worker in self.workers if worker.is_free))
-
-    def time_passes(self, seconds: float) -> None:
-        self.machine.db.execute(PASS_TIME, {"by": timedelta(seconds=seconds)})
-
     # ------------------------------------------------------------------ until all is quiet
 
     def settle(self) -> None:
@@ -277,19 +172,14 @@ class World:
             worker.answer("delivered")
         self.apple.deliver()
         for _ in range(ROUNDS_MAX):
-            self._everybody_follows()
+            self.machine.everybody_follows()
             self.workers[0].begin("delivered")
-            if not self._phones_act() and self.machine.db.execute(OWED).fetchone() == (0, 0):
+            if not self._phones_act() and self.machine.owed() == (0, 0):
                 break
-            retry_at_once(self.machine.url) if self._is_parked() else self.time_passes(4_000)
+            retry_at_once(self.machine.url) if self.machine.owed()[1] else self.machine.time_passes(4_000)
         for phone in self.phones:
             if phone.has_missed and not phone.is_gone:
                 phone.ask_what_changed()
-
-    def _everybody_follows(self) -> None:
-        self.machine.projector.catch_up()
-        while any(follower.follow() or follower.look_at_program() for follower in self.machine.followers):
-            pass
 
     def _phones_act(self) -> bool:
         acted = False
@@ -300,10 +190,6 @@ class World:
                 phone.ask_what_changed()
                 acted = True
         return acted
-
-    def _is_parked(self) -> bool:
-        row = self.machine.db.execute(OWED).fetchone()
-        return row is not None and row[1] > 0
 
     def all_is_well(self) -> None:
         """Every pass in a registered phone is the newest, and what is written down says so."""
@@ -317,10 +203,6 @@ class World:
         assert all(standing.values()), "something is owed to a phone for ever"
 
 
-def _ignored(_: object) -> None:
-    return None
-
-
 def shown(carried: Carried) -> dict[str, Any]:
     told = carried.told
     return {
@@ -329,14 +211,6 @@ def shown(carried: Carried) -> dict[str, Any]:
         "title": told["logoText"],
         "merchant": told["organizationName"],
     }
-
-
-def _place(history: list[dict[str, Any]], told: dict[str, Any], least: int) -> int:
-    """Which state of the card it is: the first that is no older than `least`."""
-    for place in range(least, len(history)):
-        if history[place] == told:
-            return place
-    raise AssertionError(f"an older pass after a newer one, or one that never was: {told}, after {history[least]}")
 
 
 def play(machine: Machine, steps: Schedule) -> None:
