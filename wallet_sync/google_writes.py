@@ -73,7 +73,6 @@ async def write_due(
         ("google", work.write_object),
         ("google_users", work.ask_for_users),
         ("google_sweep", partial(sweep, ledger, issuer, client)),
-        ("google_sweep", partial(sweep, ledger, issuer, client)),
     )
     for channel, step in steps:
         rows = await claim(ledger.reader, channel, BATCH)
