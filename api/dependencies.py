@@ -4,9 +4,9 @@ Every route names its caller in its signature: `AdminOnly`, `AdminOrAuditor` or 
 one of them is public, and says so with `Public`.
 """
 
+import hmac
 from collections import Counter
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import Annotated, Any, cast
 from uuid import UUID
 
@@ -44,6 +44,7 @@ class Parts:
     ledger: Ledger
     reader: Reader
     master_key: MasterKey
+    fingerprint_key: bytes = field(repr=False)  # Of what was asked under an Idempotency-Key.
     authenticator: Authenticator
     in_flight: InFlight
     waiter: Waiter
@@ -174,11 +175,15 @@ RequiredKey = Annotated[str, Depends(idempotency_key)]
 
 
 def once_for(request: Request, scope: UUID, key: str, body: Any, staff: object = None) -> Once:
-    """The retry's identity: vendor and key, with a fingerprint of method, path, body without PIN, and acting staff."""
+    """The retry's identity: vendor and key, with a fingerprint of method, path, body without PIN, and acting staff.
+
+    The fingerprint outlives the person a body names: nobody without our key can try names on it.
+    """
     asked = body.model_dump(mode="json", exclude={"pin"}) if body is not None else {}
     parts = (request.method, request.scope["path"], str(staff))
     body_bytes = orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)
-    return once(scope, key, sha256("\0".join(parts).encode() + b"\0" + body_bytes).digest())
+    what = "\0".join(parts).encode() + b"\0" + body_bytes
+    return once(scope, key, hmac.digest(parts_of(request).fingerprint_key, what, "sha256"))
 
 
 def maybe_once(request: Request, scope: UUID, key: str | None, body: Any) -> Once | None:

@@ -12,6 +12,7 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from api import health, openapi, problem_pages, problems
+from api.admin import customers as admin_customers
 from api.admin import events as admin_events
 from api.admin import programs as admin_programs
 from api.admin import system as admin_system
@@ -29,7 +30,7 @@ from api.public import google as public_google
 from api.public import passes as public_passes
 from api.public import programs as public_programs
 from api.settings import Settings
-from api.vendor import adjustments, cards, entries, pins, points, programs, redemptions, stamps, stats
+from api.vendor import adjustments, cards, customers, entries, pins, points, programs, redemptions, stamps, stats
 from api.wallets import apple_wallet
 from ledger.commands import Ledger
 from ledger.reader import Pool, Reader
@@ -42,9 +43,9 @@ READERS_MAX = 8
 PHONE_LOG_BYTES_MAX = 65_536
 GC_THRESHOLDS = (200_000, 100, 1_000)
 
-ADMIN = (admin_vendors, admin_programs, admin_events, admin_wallets, admin_system)
+ADMIN = (admin_vendors, admin_customers, admin_programs, admin_events, admin_wallets, admin_system)
 TILL = (stamps, points, redemptions)
-VENDOR = (programs, cards, adjustments, entries, pins, stats)
+VENDOR = (programs, cards, customers, adjustments, entries, pins, stats)
 PUBLIC = (public_programs, public_cards, public_passes, public_google, apple_web_service)
 
 TAGS = (
@@ -54,6 +55,7 @@ TAGS = (
     {"name": "adjustments", "description": "Putting a balance right by hand."},
     {"name": "entries", "description": "Undoing an entry by a new one."},
     {"name": "cards", "description": "Enrolment, look-up, and a card's life."},
+    {"name": "customers", "description": "What is held about a person, and forgetting them."},
     {"name": "transactions", "description": "The audit log as a table."},
     {"name": "programs", "description": "The rules of a scheme, through time."},
     {"name": "staff", "description": "Staff PINs and sessions."},
@@ -103,6 +105,7 @@ def create_app(settings: Settings, keys: Keys, conninfo: str) -> FastAPI:
             ledger=ledger,
             reader=Reader(pool, keys.master_key),
             master_key=keys.master_key,
+            fingerprint_key=keys.master_key.derive("fingerprints"),
             authenticator=Authenticator(ledger.vendors, admin_key=keys.admin_key, auditor_key=keys.auditor_key),
             in_flight=InFlight(),
             waiter=waiter,

@@ -64,8 +64,10 @@ PROBLEMS: dict[type[Exception], Problem] = {
     errors.EntryNotFound: NOT_FOUND,
     errors.RewardNotFound: NOT_FOUND,
     errors.ApiKeyNotFound: NOT_FOUND,
+    errors.CustomerNotFound: NOT_FOUND,
     errors.CardIsReplaced: Problem(HTTPStatus.GONE, "card_replaced", "This card was replaced"),
     errors.CardIsErased: Problem(HTTPStatus.GONE, "card_erased", "This card was erased"),
+    errors.CustomerIsErased: Problem(HTTPStatus.GONE, "customer_erased", "This customer was forgotten"),
     # rules
     errors.StampCooldown: Problem(HTTPStatus.CONFLICT, "stamp_cooldown", "Too soon after the last stamp"),
     errors.StampDailyLimit: Problem(HTTPStatus.CONFLICT, "stamp_daily_limit", "No stamps left today"),

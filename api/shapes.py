@@ -21,6 +21,7 @@ from api.languages import Language as LanguageCode
 from api.languages import known
 from api.validation import invalid
 from ledger.ids import looks_like_card_number
+from ledger.subject import ErasureReason
 
 MONEY_MINOR_MAX = 10**12
 UNITS_MAX = 1_000_000
@@ -329,3 +330,10 @@ Timestamp = Annotated[
     BeforeValidator(_moment),
     Field(description="RFC 3339, with a zone; read as UTC.", examples=["2026-03-29T10:00:00Z"]),
 ]
+
+
+# ------------------------------------------------------------------ people
+
+
+class ErasureRequest(Body):
+    reason: ErasureReason = Field(description="Why; a choice and no words, which might name somebody.")

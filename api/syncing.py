@@ -25,6 +25,7 @@ from wallet_sync.apple_certificates import AppleKeysUnfit, Signer
 from wallet_sync.apple_key_ring import KeyRing
 from wallet_sync.apple_push import ApplePush
 from wallet_sync.apple_pushes import push_due
+from wallet_sync.farewells import push_farewells
 from wallet_sync.google_client import GoogleClient
 from wallet_sync.google_writes import keep_pace, write_due
 from wallet_sync.subscriber import Subscriber
@@ -67,7 +68,7 @@ async def _push(settings: Settings, database_url: str, master_key: MasterKey, st
         wallets: list[_Apple | _Google] = []
         if settings.apple_pass_type_id is not None:
             ring = KeyRing(apple_key_files(settings))
-            wallets.append(_Apple(settings, ledger, ring))
+            wallets.append(_Apple(settings, ledger, ring, master_key))
         if settings.google_issuer_id is not None:
             wallets.append(_Google(settings, ledger, master_key))
         for wallet in wallets:
@@ -98,8 +99,9 @@ class _Apple:
 
     unfit = "apple-wallet-unfit"
 
-    def __init__(self, settings: Settings, ledger: Ledger, ring: KeyRing) -> None:
+    def __init__(self, settings: Settings, ledger: Ledger, ring: KeyRing, master_key: MasterKey) -> None:
         self._settings = settings
+        self._master_key = master_key
         self._ledger = ledger
         self._ring = ring
         self._signer: Signer | None = None
@@ -114,7 +116,8 @@ class _Apple:
             self._push = ApplePush(
                 signer, utc_now, base_url=self._settings.apple_push_url, ca_file=self._settings.apple_push_ca
             )
-        return await push_due(self._ledger, self._push, utc_now, random.Random())
+        taken = await push_due(self._ledger, self._push, utc_now, random.Random())
+        return taken + await push_farewells(self._ledger.reader, self._master_key, self._push, random.Random())
 
     async def close(self) -> None:
         if self._push is not None:

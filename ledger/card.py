@@ -13,6 +13,8 @@ from ledger.errors import CardIsClosed, CardIsErased, CardIsReplaced, CardIsSusp
 from ledger.personal import Secret
 from ledger.values import changed
 
+NOTHING = Secret(sealed="")  # Where a secret was that nobody can open any more.
+
 Status: TypeAlias = Literal["active", "suspended", "closed", "replaced", "erased"]
 
 
@@ -200,6 +202,13 @@ class QrTokenRotated:
     qr_token: Secret
 
 
+@dataclass(frozen=True, slots=True)
+class CardErased:
+    """The person behind the card was forgotten. What the card counts stays; whose it was, nobody can tell any more."""
+
+    at: datetime
+
+
 CardEvent: TypeAlias = (
     CardEnrolled
     | StampsAdded
@@ -215,6 +224,7 @@ CardEvent: TypeAlias = (
     | CardClosed
     | CustomerDetailsChanged
     | QrTokenRotated
+    | CardErased
 )
 Entry: TypeAlias = StampsAdded | PointsEarned | RewardRedeemed | EarnReversed | RedemptionReversed | UnitsAdjusted
 
@@ -238,7 +248,7 @@ def entry_type(event: CardEvent) -> str:
             return "units_forfeited"
         case CardEnrolled():
             return "card_enrolled"
-        case CardSuspended() | CardReinstated() | CardReplaced() | CardClosed():
+        case CardSuspended() | CardReinstated() | CardReplaced() | CardClosed() | CardErased():
             return "card_status_changed"
         case CustomerDetailsChanged() | QrTokenRotated():
             return "card_details_changed"
@@ -399,6 +409,8 @@ def evolve(card: Card | None, event: CardEvent) -> Card:
             )
         case QrTokenRotated():
             return changed(card, last_at=at, qr_token=event.qr_token)
+        case CardErased():
+            return changed(card, last_at=at, status="erased", name=None, email=None, phone=None, qr_token=NOTHING)
         case _:
             assert_never(event)
 

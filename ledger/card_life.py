@@ -1,4 +1,4 @@
-"""A card's life: suspended and reinstated, closed, replaced when it is lost; whom it is for, and its QR code."""
+"""A card's life: suspended and reinstated, closed, replaced when lost, erased; whom it is for, and its QR code."""
 
 from datetime import datetime
 from uuid import UUID
@@ -7,6 +7,7 @@ from ledger.card import (
     Card,
     CardClosed,
     CardEnrolled,
+    CardErased,
     CardEvent,
     CardReinstated,
     CardReplaced,
@@ -97,3 +98,8 @@ def change_details(
 def rotate_qr(card: Card, *, qr_token: Secret, now: datetime) -> list[CardEvent]:
     must_be_open(card)
     return [QrTokenRotated(now, qr_token)]
+
+
+def erase(card: Card, *, now: datetime) -> list[CardEvent]:
+    """No event where it is erased already. A card that ended another way is erased too: it has a name on it."""
+    return [] if card.status == "erased" else [CardErased(now)]

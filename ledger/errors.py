@@ -4,8 +4,8 @@ An error carries the facts of the refusal and nothing about HTTP; nothing is rec
 where a rule says so (a rejected PIN, a refusal on the card's attempts stream).
 
     Refused
-    ├── NotFound           card, program, vendor, staff PIN, entry, reward, API key
-    ├── Gone               card replaced, card erased
+    ├── NotFound           card, program, vendor, staff PIN, entry, reward, API key, customer
+    ├── Gone               card replaced, card erased, customer erased
     ├── RuleRefused        what the rules of a program or a card forbid
     ├── StaffRefused       PIN missing, wrong, locked, busy, not allowed
     ├── Taken              a name, a key or a reference that is used already
@@ -79,6 +79,10 @@ class ApiKeyNotFound(NotFound):
     sentence = "this vendor has no such API key"
 
 
+class CustomerNotFound(NotFound):
+    sentence = "this vendor has no such customer"
+
+
 # ------------------------------------------------------------------ gone
 
 
@@ -92,6 +96,15 @@ class CardIsReplaced(Gone):
 
 class CardIsErased(Gone):
     sentence = "the person behind this card was forgotten"
+
+
+class CustomerIsErased(Gone):
+    """Told with the time: the receipt that was given then says the rest."""
+
+    sentence = "this customer was forgotten at {erased_at}"
+
+    def __init__(self, *, erased_at: datetime) -> None:
+        super().__init__(erased_at=erased_at)
 
 
 # ------------------------------------------------------------------ rules

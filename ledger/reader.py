@@ -1,6 +1,7 @@
 """Reading the stream outside of rounds: state rows, histories, keys. Always the truth, never a projection."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
 
@@ -32,7 +33,9 @@ ENTRY = "SELECT stream_id, version FROM idempotency_keys WHERE command_id = %s A
 KEY = "SELECT fingerprint, answer, position FROM idempotency_keys WHERE command_id = %s"
 SUBJECT_KEY = "SELECT vendor_id, wrapped_key FROM subject_keys WHERE subject_id = %s"
 NEW_SUBJECT_KEY = """
-INSERT INTO subject_keys (subject_id, vendor_id, master_key_id, wrapped_key) VALUES (%s, %s, %s, %s)
+INSERT INTO subject_keys (subject_id, vendor_id, master_key_id, wrapped_key)
+SELECT %(id)s, %(vendor_id)s, %(master_key_id)s, %(wrapped)s
+WHERE NOT EXISTS (SELECT FROM streams WHERE stream_id = %(id)s AND stream_type = 'subject')
 ON CONFLICT (subject_id) DO NOTHING
 """
 LAST_POSITION = "SELECT coalesce(max(notification_id), 0) FROM stored_events"
@@ -52,6 +55,15 @@ class Reader:
             async with self._pool.connection() as connection:
                 cursor = await connection.execute(sql, parameters, binary=True)
                 return await cursor.fetchall() if cursor.description else []
+        except (psycopg.OperationalError, PoolTimeout) as error:
+            raise StoreAway from error
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[AsyncConnection[TupleRow]]:
+        """One connection for several statements. Raises as `rows` does."""
+        try:
+            async with self._pool.connection() as connection:
+                yield connection
         except (psycopg.OperationalError, PoolTimeout) as error:
             raise StoreAway from error
 
@@ -138,12 +150,21 @@ class Reader:
         return self._master_key.unwrap(subject_id, rows[0][0], rows[0][1])
 
     async def subject_key_or_new(self, subject_id: UUID, vendor_id: UUID) -> SubjectKey:
-        """A person's key, made and kept first where there is none: all who ask at one moment get the same."""
+        """A person's key, made and kept first where there is none: all who ask at one moment get the same.
+
+        Raises: CardIsErased where the person was forgotten: another key is never made.
+        """
         try:
             return await self.subject_key(subject_id)
         except CardIsErased:
             fresh = self._master_key.new_subject(subject_id, vendor_id)
             await self.rows(
-                NEW_SUBJECT_KEY, (subject_id, vendor_id, self._master_key.key_id, self._master_key.wrap(fresh))
+                NEW_SUBJECT_KEY,
+                {
+                    "id": subject_id,
+                    "vendor_id": vendor_id,
+                    "master_key_id": self._master_key.key_id,
+                    "wrapped": self._master_key.wrap(fresh),
+                },
             )
             return await self.subject_key(subject_id)

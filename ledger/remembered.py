@@ -10,9 +10,9 @@ import orjson
 from ledger import errors
 from ledger.codec import keywords_from_plain
 from ledger.decision import Once, Outcome
-from ledger.errors import KeyReused, Refused
+from ledger.errors import CardIsErased, KeyReused, Refused
 from ledger.personal import Secret
-from ledger.seal import SubjectKey, seal, unseal
+from ledger.seal import SealBroken, SubjectKey, seal, unseal
 
 
 def answer_text(answer: dict[str, Any]) -> str:
@@ -37,7 +37,7 @@ def kept_refusal(refusal: Refused) -> str:
 def recalled(text: str | None, position: int | None, once: Once, subject: SubjectKey | None) -> Outcome | Refused:
     """What is kept under a key: the outcome, or the refusal with the same facts.
 
-    Raises: SealBroken where another key than `subject` sealed it.
+    A sealed answer that `subject` cannot open was about somebody who was forgotten since.
     """
     if text is None:
         return KeyReused()
@@ -45,8 +45,13 @@ def recalled(text: str | None, position: int | None, once: Once, subject: Subjec
         stored = orjson.loads(text)
         cls: type[Refused] = getattr(errors, stored["refused"])
         return repeated(cls(**keywords_from_plain(cls.__init__, stored["facts"])))
-    if subject is not None:
-        opened = unseal(Secret(sealed=text), subject, stream_id=once.command_id).plain
+    if not text.startswith("{"):
+        if subject is None:
+            return CardIsErased()
+        try:
+            opened = unseal(Secret(sealed=text), subject, stream_id=once.command_id).plain
+        except SealBroken:
+            return CardIsErased()
         assert opened is not None
         text = opened
     return Outcome(text, position, is_replay=True)

@@ -76,6 +76,10 @@ class MasterKey:
             raise SealBroken("this key was wrapped by another master key") from None
         return SubjectKey(subject_id, vendor_id, key)
 
+    def farewell_key(self, id_: UUID, vendor_id: UUID) -> SubjectKey:
+        """What seals a push token of somebody who was forgotten, until it was used."""
+        return SubjectKey(id_, vendor_id, self.derive("farewells"))
+
     def lookup(self, vendor_id: UUID, kind: str, value: str) -> bytes:
         """What finds a person by email or phone: equal for equal values of one vendor, tells nothing else."""
         return hmac.digest(self.derive("look-ups"), f"{vendor_id}:{kind}:{value}".encode(), "sha256")
@@ -113,6 +117,11 @@ def unseal(secret: Secret, subject: SubjectKey, *, stream_id: UUID) -> Secret:
 
 def _bound_to(stream_id: UUID, version: int, name: str) -> bytes:
     return stream_id.bytes + version.to_bytes(8, "big") + name.encode()
+
+
+def farewell_digest(master_key: MasterKey, device: str) -> bytes:
+    """What stands for a phone of somebody who was forgotten, until it was told."""
+    return hmac.digest(master_key.derive("farewells"), device.encode(), "sha256")
 
 
 def digest_of(token: str) -> bytes:

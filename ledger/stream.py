@@ -16,12 +16,12 @@ import msgspec
 import orjson
 from eventsourcing.persistence import Notification, StoredEvent
 
-from ledger import attempts, card, program, staff_pin, vendor, wallet_pass
+from ledger import attempts, card, program, staff_pin, subject, vendor, wallet_pass
 from ledger.codec import from_json, to_plain
 from ledger.personal import Secret
 from ledger.seal import SubjectKey, seal
 
-StreamType: TypeAlias = Literal["vendor", "program", "card", "attempts", "staff_pin", "wallet_pass"]
+StreamType: TypeAlias = Literal["vendor", "program", "card", "attempts", "staff_pin", "wallet_pass", "subject"]
 Channel: TypeAlias = Literal["pos", "offline", "vendor_ui", "admin_ui", "public", "wallet", "import", "system"]
 
 EVENT_NAMES: dict[str, type[Any]] = {
@@ -53,6 +53,7 @@ EVENT_NAMES: dict[str, type[Any]] = {
     "card-closed": card.CardClosed,
     "customer-details-changed": card.CustomerDetailsChanged,
     "qr-token-rotated": card.QrTokenRotated,
+    "card-erased": card.CardErased,
     "stamp-refused": attempts.StampRefused,
     "earn-refused": attempts.EarnRefused,
     "redemption-refused": attempts.RedemptionRefused,
@@ -71,6 +72,7 @@ EVENT_NAMES: dict[str, type[Any]] = {
     "google-pass-created": wallet_pass.GooglePassCreated,
     "google-pass-saved": wallet_pass.GooglePassSaved,
     "google-pass-removed": wallet_pass.GooglePassRemoved,
+    "subject-key-destroyed": subject.SubjectKeyDestroyed,
 }
 NAME_OF: dict[type[Any], str] = {cls: name for name, cls in EVENT_NAMES.items()}
 
@@ -90,6 +92,7 @@ STREAM_KINDS: dict[str, StreamKind] = {
     "attempts": StreamKind(attempts.Attempts, attempts.evolve),
     "staff_pin": StreamKind(staff_pin.StaffPin, staff_pin.evolve),
     "wallet_pass": StreamKind(wallet_pass.WalletPass, wallet_pass.evolve),
+    "subject": StreamKind(subject.Subject, subject.evolve),
 }
 
 

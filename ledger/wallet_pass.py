@@ -13,7 +13,7 @@ from uuid import UUID
 from ledger.personal import Secret
 from ledger.values import changed
 
-Reason: TypeAlias = Literal["asked", "gone", "crowded_out"]
+Reason: TypeAlias = Literal["asked", "gone", "crowded_out", "erased"]
 
 DEVICES_MAX = 100
 
@@ -48,7 +48,7 @@ class AppleDeviceRegistered:
 class AppleDeviceUnregistered:
     at: datetime
     registration_id: UUID
-    reason: Reason  # `gone`: Apple says that the push token is no longer valid.
+    reason: Reason  # `gone`: Apple says that the push token is no longer valid. `erased`: its holder was forgotten.
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +195,12 @@ def unregister(state: WalletPass, *, registration_id: UUID, reason: Reason, now:
     if str(registration_id) not in state.devices:
         return []
     return [AppleDeviceUnregistered(_after(state, now), registration_id, reason)]
+
+
+def unregister_all(state: WalletPass, *, now: datetime) -> list[WalletPassEvent]:
+    """Its holder was forgotten: no phone is known any more."""
+    now = _after(state, now)
+    return [AppleDeviceUnregistered(now, UUID(id_), "erased") for id_ in sorted(state.devices)]
 
 
 def create_at_google(

@@ -43,6 +43,7 @@ _STATE_TABLES_OF: dict[str, tuple[StateTable, ...]] = {
     "staff_pin": (STAFF_PINS,),
     "wallet_pass": (APPLE_DEVICE_REGISTRATIONS,),
     "attempts": (),
+    "subject": (),
 }
 _LOG_TABLES_OF: dict[str, tuple[LogTable, ...]] = {table.stream_type: (table,) for table in LOG_TABLES}
 

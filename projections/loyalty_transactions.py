@@ -11,6 +11,7 @@ from uuid import UUID
 from ledger.card import (
     CardClosed,
     CardEnrolled,
+    CardErased,
     CardReinstated,
     CardReplaced,
     CardSuspended,
@@ -134,7 +135,7 @@ def _told_by(event: Any) -> tuple[int, int, Row]:
         case CardReplaced():
             moved = {"reason": event.reason, "related_card_id": event.replaced_by}
             return -event.stamps_moved, -event.points_moved, moved
-        case CustomerDetailsChanged() | QrTokenRotated():
+        case CustomerDetailsChanged() | QrTokenRotated() | CardErased():
             return 0, 0, {}
         case _:
             raise AssertionError(f"no deltas for {type(event).__name__}")

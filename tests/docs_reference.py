@@ -243,6 +243,8 @@ TABLES: dict[str, str] = {
     "google_alerts": "How many rewards a card showed at Google, and when it rang for another one.",
     "google_nonces": "What Google told, until it can tell it no more: each message counts once.",
     "paces": "When somebody outside may be asked next, by all processes together.",
+    "wallet_farewells": "Phones of people who were forgotten, until they have heard it: digests and sealed tokens.",
+    "carried_keys": "Keys that stay the same when the master key changes, wrapped with the new one.",
     "projections": "Who follows the stream, how far, and under which lease.",
 }
 TABLES_INTRO = """

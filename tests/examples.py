@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from ledger import attempts, card, program, staff_pin, vendor, wallet_pass
+from ledger import attempts, card, program, staff_pin, subject, vendor, wallet_pass
 from ledger.personal import Secret
 from ledger.program import Branding, LoyaltyType, Program, Reward, Rules
 from ledger.staff_pin import OPERATIONS, StaffPin
@@ -34,6 +34,7 @@ ENTRY_ID = UUID("0195a1b0-0000-7000-8000-00000000000d")
 REVERSAL_ID = UUID("0195a1b0-0000-7000-8000-00000000000e")
 WALLET_PASS_ID = UUID("0195a1b0-0000-7000-8000-00000000000f")
 REGISTRATION_ID = UUID("0195a1b0-0000-7000-8000-000000000010")
+SUBJECT_ID = UUID("0195a1b0-0000-7000-8000-000000000011")
 
 STREAM_IDS: dict[StreamType, UUID] = {
     "vendor": VENDOR_ID,
@@ -42,6 +43,7 @@ STREAM_IDS: dict[StreamType, UUID] = {
     "attempts": ATTEMPTS_ID,
     "staff_pin": STAFF_ID,
     "wallet_pass": WALLET_PASS_ID,
+    "subject": SUBJECT_ID,
 }
 
 
@@ -350,6 +352,18 @@ GOOGLE_CREATED = wallet_pass.GooglePassCreated(
 GOOGLE_SAVED = wallet_pass.GooglePassSaved(at=MONDAY, card_id=CARD_ID)
 GOOGLE_REMOVED = wallet_pass.GooglePassRemoved(at=MONDAY, card_id=CARD_ID)
 
+# ------------------------------------------------------------------ people
+
+CARD_ERASED = card.CardErased(at=MONDAY)
+KEY_DESTROYED = subject.SubjectKeyDestroyed(
+    at=MONDAY,
+    customer_id=CUSTOMER_ID,
+    reason="asked",
+    cards=(CARD_ID,),
+    phones=1,
+    cleared={"claims": 4, "subject_keys": 1},
+)
+
 # ------------------------------------------------------------------ all of them
 
 EVENTS: tuple[Any, ...] = (
@@ -399,6 +413,8 @@ EVENTS: tuple[Any, ...] = (
     GOOGLE_CREATED,
     GOOGLE_SAVED,
     GOOGLE_REMOVED,
+    CARD_ERASED,
+    KEY_DESTROYED,
 )
 EXAMPLE_OF: dict[type[Any], Any] = {type(event): event for event in EVENTS}
 
@@ -412,6 +428,7 @@ def stream_type_of(event: Any) -> StreamType:
         "ledger.attempts": "attempts",
         "ledger.staff_pin": "staff_pin",
         "ledger.wallet_pass": "wallet_pass",
+        "ledger.subject": "subject",
     }
     return types[type(event).__module__]
 

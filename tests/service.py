@@ -340,6 +340,11 @@ class Service(Served):
         for thread in self._threads:
             thread.join()
 
+    def stop_projecting(self) -> None:
+        """From now on the query tables follow only when `catch_up` is called."""
+        self._stop.set()
+        self._threads[1].join()
+
     def __enter__(self) -> "Service":
         return self.start()
 

@@ -35,8 +35,8 @@ LEDGER_LAYERS = (
     {"codec", "seal", "ids"},
     {"rewards", "reversal", "history"},
     {"card_life", "earning"},
-    {"attempts", "card", "program", "staff_pin", "vendor", "wallet_pass"},
-    {"errors", "personal", "values"},
+    {"attempts", "card", "program", "staff_pin", "subject", "vendor", "wallet_pass"},
+    {"errors", "held", "personal", "values"},
 )
 RULES = {
     "attempts",
@@ -50,6 +50,7 @@ RULES = {
     "reversal",
     "rewards",
     "staff_pin",
+    "subject",
     "wallet_pass",
     "values",
     "vendor",

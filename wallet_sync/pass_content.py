@@ -5,7 +5,7 @@ did not change need not be sent again.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 Texts: TypeAlias = Mapping[str, Mapping[str, str]]
@@ -14,6 +14,7 @@ Texts: TypeAlias = Mapping[str, Mapping[str, str]]
 ProgressUnit: TypeAlias = Literal["stamps", "percent"]
 
 FRONT_LINES_MAX = 4
+BLANK = "–"
 PERCENT = 100
 VOID_BECAUSE = {
     "suspended": "This card is suspended",
@@ -93,15 +94,18 @@ def pass_content(
         issuer: Who signs the passes and how to reach them, for the back.
 
     Returns:
-        The content. An active card can be scanned; any other is voided, says why, and has no code.
+        The content. An active card can be scanned; any other is voided, says why, and has no code. Of a card whose
+        holder was forgotten it says nothing else.
     """
     status = card["status"]
     balance, front, progress = _standing(card, program)
+    if status == "erased":
+        balance, front, progress = replace(balance, value=BLANK, change=None), (), None
     if status != "active":
         front = (Line("status", "Status", VOID_BECAUSE[status]), *front)
     if name := card["customer"].get("name"):
         front = (*front, Line("member", "Member", name))
-    back = _back(card, program, merchant, issuer)
+    back = tuple(line for line in _back(card, program, merchant, issuer) if status != "erased" or line.key != "number")
     lines = (balance, *front, *back)
     return PassContent(
         merchant=merchant,
@@ -109,7 +113,7 @@ def pass_content(
         description="Loyalty card",
         is_voided=status != "active",
         barcode=card["qr_code_data"] if status == "active" else None,
-        barcode_text=_grouped(card["card_number"]),
+        barcode_text=BLANK if status == "erased" else _grouped(card["card_number"]),
         color=program.get("card_color"),
         secondary_color=program.get("card_secondary_color"),
         progress=progress,

@@ -32,7 +32,9 @@ from ledger.commands.caller import Caller
 from ledger.commands.references import CardReference
 from ledger.decision import Stream
 from ledger.errors import CardIsErased, CardNotFound, RateLimited, StoreAway
+from ledger.reader import Reader
 from ledger.stream import Actor
+from wallet_sync import farewells
 from wallet_sync.apple_certificates import AppleKeysUnfit
 from wallet_sync.apple_pass import MEDIA_TYPE
 from wallet_sync.changes import change_of, changed_since, note_asked, note_fetched
@@ -135,6 +137,7 @@ async def list_changed_passes(
     device: str,
     pass_type_id: str,
     _: Apple,
+    parts: TheParts,
     reader: TheReader,
     passes_updated_since: Annotated[
         str | None, Query(alias="passesUpdatedSince", description="The `lastUpdated` of the answer before.")
@@ -144,6 +147,8 @@ async def list_changed_passes(
     if not (DEVICE.fullmatch(device) and DEVICE.fullmatch(pass_type_id)):
         return Response(status_code=HTTPStatus.NO_CONTENT)
     serials, tag = await changed_since(reader, device, pass_type_id, passes_updated_since)
+    empty, newest = await farewells.asked(reader, parts.master_key, device, pass_type_id)
+    serials, tag = serials + empty, str(max(int(tag), newest))
     noting = BackgroundTask(_noted, note_asked, reader, device, pass_type_id)
     if not serials:
         return Response(status_code=HTTPStatus.NO_CONTENT, background=noting)
@@ -161,9 +166,14 @@ async def read_pass(
     reader: TheReader,
     if_modified_since: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """The pass as its card is now, whatever led here; a card that cannot be used comes as a voided pass."""
+    """The pass as its card is now, whatever led here; a card that cannot be used comes as a voided pass.
+
+    Of a card whose holder was forgotten each phone that was registered gets an empty pass once, and 401 after that.
+    """
     if found is None:
         return _unauthorized()
+    if await ledger.people.is_erased(found):
+        return await _farewell(found, apple, ledger, reader)
     change = await change_of(reader, found.state.card_id)
     headers = {"Last-Modified": format_datetime(change.last_modified, usegmt=True), "Cache-Control": "no-store"}
     assert found.parent_id is not None
@@ -174,6 +184,16 @@ async def read_pass(
     if content is None:
         return _unauthorized()
     return Response(content, media_type=MEDIA_TYPE, headers=headers, background=noting)
+
+
+async def _farewell(found: Stream, apple: AppleWallet, ledger: Ledger, reader: Reader) -> Response:
+    change = await farewells.owed(reader, found.state.pass_type_id, found.state.serial_number)
+    content = None if change is None else await _made(apple, ledger, found)
+    if change is None or content is None:
+        return _unauthorized()
+    await farewells.heard(reader, found.state.pass_type_id, found.state.serial_number)
+    headers = {"Last-Modified": format_datetime(change.last_modified, usegmt=True), "Cache-Control": "no-store"}
+    return Response(content, media_type=MEDIA_TYPE, headers=headers)
 
 
 async def _made(apple: AppleWallet, ledger: Ledger, found: Stream) -> bytes | None:

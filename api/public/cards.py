@@ -66,7 +66,7 @@ class JoinRequest(Body):
     summary="Join a program",
     status_code=HTTPStatus.CREATED,
     response_model=Enrolment,
-    responses=responses(errors.ProgramNotFound, errors.ProgramIsInactive, errors.RateLimited),
+    responses=responses(errors.ProgramNotFound, errors.ProgramIsInactive, errors.CardIsErased, errors.RateLimited),
 )
 async def join_program(
     request: Request,

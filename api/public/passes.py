@@ -26,7 +26,7 @@ log = structlog.get_logger("api.public.passes")
     "/cards/{qr_code_data}/apple.pkpass",
     summary="The card's pass for Apple Wallet",
     response_class=Response,
-    responses=responses(errors.CardNotFound, AppleWalletOff, AppleWalletUnavailable)
+    responses=responses(errors.CardNotFound, errors.CardIsErased, AppleWalletOff, AppleWalletUnavailable)
     | {
         200: {"content": {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}, "description": "The pass."},
         304: {"description": "It still says what the pass named in If-None-Match says."},

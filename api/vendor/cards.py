@@ -34,7 +34,7 @@ from ledger.commands.caller import Caller, utc_now
 from ledger.commands.cards import Customer
 from ledger.commands.references import CardReference
 from ledger.decision import Outcome
-from ledger.errors import CardIsBusy, CardNotFound, InvalidValue, NotFound, ProgramIsInactive, RateLimited
+from ledger.errors import CardIsBusy, CardIsErased, CardNotFound, InvalidValue, NotFound, ProgramIsInactive, RateLimited
 from projections import loyalty_cards, loyalty_transactions
 
 router = APIRouter(tags=["cards"], route_class=StrictRoute)
@@ -72,7 +72,7 @@ class ReasonRequest(Body):
     status_code=HTTPStatus.CREATED,
     response_model=Card,
     responses=PROGRAM_PROBLEMS
-    | responses(ProgramIsInactive, CardIsBusy)
+    | responses(ProgramIsInactive, CardIsBusy, CardIsErased)
     | {200: {"model": Card, "description": "The customer has a card: this one."}},
 )
 async def enrol_customer(

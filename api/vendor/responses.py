@@ -6,6 +6,7 @@ from ledger import errors
 CARD_PROBLEMS = responses(
     errors.CardNotFound,
     errors.CardIsReplaced,
+    errors.CardIsErased,
     errors.CardIsClosed,
     errors.CardIsSuspended,
     errors.VersionMismatch,
@@ -15,6 +16,7 @@ CARD_PROBLEMS = responses(
 TILL_PROBLEMS = responses(
     errors.CardNotFound,
     errors.CardIsReplaced,
+    errors.CardIsErased,
     errors.StampCooldown,
     errors.VersionMismatch,
     errors.PinInvalid,

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from ledger.commands.caller import utc_now
 from ledger.commands.cards import CardCommands
 from ledger.commands.passes import PassCommands
+from ledger.commands.people import PeopleCommands
 from ledger.commands.programs import ProgramCommands
 from ledger.commands.staff import SESSION_IDLE, SESSION_LONGEST, StaffCommands
 from ledger.commands.till import TillCommands
@@ -34,6 +35,7 @@ class Ledger:
         self.programs = ProgramCommands(self.committer, self.reader, clock)
         self.cards = CardCommands(self.committer, self.reader, master_key, clock)
         self.passes = PassCommands(self.committer, self.reader, master_key, clock)
+        self.people = PeopleCommands(self.reader, master_key, clock)
         self.till = TillCommands(self.committer, self.reader, clock)
         self.staff = StaffCommands(
             self.committer, self.reader, master_key, clock, session_idle=session_idle, session_longest=session_longest

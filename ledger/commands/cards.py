@@ -15,6 +15,7 @@ from ledger.commands.references import (
     CardReference,
     card_of_claim,
     contact_claim,
+    customer_claim,
     number_claim,
     program_of,
     qr_claim,
@@ -66,19 +67,15 @@ class CardCommands:
         """Give a customer a card; a customer who has one gets that one, and nothing is recorded.
 
         A vendor's staff is trusted to say who somebody is, by id, email or phone. Somebody at home is not: without
-        `is_trusted` it is always a new customer, so nobody can find out or take over another person's card.
+        `is_trusted` it is always a new customer, so nobody can find out or take over another person's card. Somebody
+        who was forgotten and comes again is a new customer too, also under an id of the vendor's own.
 
-        Raises: ProgramNotFound, ProgramIsInactive.
+        Raises: ProgramNotFound, ProgramIsInactive; CardIsErased for a retry of what was asked before the erasure.
         """
         once = once or just_this()
         contacts = self._contacts(caller.vendor_id, customer) if is_trusted else []
-        known = await self._reader.view([], contacts)
-        owner = next((owner for claim in contacts if (owner := known.owner(claim))), None)
-        customer_id = customer.id or (owner.stream_id if owner else derived("customer", once.command_id))
+        customer_id, subject, anew = await self._whom(customer, contacts, caller.vendor_id, once)
         card_id = derived("card", once.command_id)
-        subject = await self._reader.subject_key_or_new(
-            derived(*answers.subject_of(caller.vendor_id, customer_id)), caller.vendor_id
-        )
         open_card = card_of_claim(program_id, customer_id)
         number, token = new_card_number(), new_qr_token()
 
@@ -86,13 +83,16 @@ class CardCommands:
             caller.must_be_valid(view)
             program_stream = program_of(view, program_id, caller.vendor_id)
             program: Program = program_stream.state
+            if view.stream(subject.subject_id) is not None:
+                raise CardIsBusy  # Forgotten this very moment; asked again, they are somebody new.
             existing = view.owner(open_card)
             if existing is not None:
                 return Decision([], lambda _, after: self._answer(after, existing.stream_id, subject, created=False))
             if not program.is_active:
                 raise ProgramIsInactive
-            if customer.id is None and any(
-                (found := view.owner(claim)) and found.stream_id != customer_id for claim in contacts
+            if any(
+                (found := view.owner(claim)) and found.stream_id != customer_id
+                for claim in (anew if customer.id else contacts)
             ):
                 raise CardIsBusy  # Somebody enrolled the same person this very moment; asked again, they are found.
             now = self._clock()
@@ -108,7 +108,7 @@ class CardCommands:
                 phone=_secret(customer.phone),
                 has_consented=customer.has_consented,
             )
-            free = [claim for claim in contacts if view.owner(claim) is None]
+            free = [claim for claim in (*contacts, *anew) if view.owner(claim) is None]
             return Decision(
                 appends=[self._append(card_id, program_stream, caller, now, [event], subject)],
                 claims=[
@@ -126,11 +126,29 @@ class CardCommands:
                 vendor_id=caller.vendor_id,
                 once=once,
                 decide=decide,
-                streams=[program_id, card_id, *caller.streams()],
-                claims=[open_card, *contacts],
+                streams=[program_id, card_id, subject.subject_id, *caller.streams()],
+                claims=[open_card, *contacts, *anew],
                 subject=subject,
             )
         )
+
+    async def _whom(
+        self, customer: Customer, contacts: list[Claim], vendor_id: UUID, once: Once
+    ) -> tuple[UUID, SubjectKey, list[Claim]]:
+        """Who is meant: their id, their key, and what finds them again where the id given was a forgotten person's."""
+        named = [customer_claim(vendor_id, customer.id)] if customer.id else []
+        known = await self._reader.view([], [*contacts, *named])
+        owners = [owner.stream_id for claim in (named or contacts) if (owner := known.owner(claim))]
+        fresh = derived("customer", once.command_id)
+        customer_id = owners[0] if owners else customer.id or fresh
+        try:
+            return customer_id, await self._subject_of(vendor_id, customer_id), []
+        except CardIsErased:
+            await self._reader.known(once)  # A retry of what was asked before the erasure ends here.
+            return fresh, await self._subject_of(vendor_id, fresh), named
+
+    async def _subject_of(self, vendor_id: UUID, customer_id: UUID) -> SubjectKey:
+        return await self._reader.subject_key_or_new(derived(*answers.subject_of(vendor_id, customer_id)), vendor_id)
 
     def _contacts(self, vendor_id: UUID, customer: Customer) -> list[Claim]:
         given = (("email", customer.email), ("phone", customer.phone))

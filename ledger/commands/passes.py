@@ -14,6 +14,7 @@ from ledger.commands.caller import Caller, just_this, utc_now
 from ledger.commands.references import CardReference, serial_claim
 from ledger.committer import Committer
 from ledger.decision import Append, Claim, Claimed, Command, Decision, Outcome, Stream, View
+from ledger.errors import CardIsErased
 from ledger.ids import derived, wallet_pass_id
 from ledger.reader import Reader
 from ledger.seal import MasterKey, SubjectKey, unseal
@@ -44,7 +45,7 @@ class PassCommands:
 
         Nothing is recorded where that is known already.
 
-        Raises: CardNotFound.
+        Raises: CardNotFound, CardIsErased.
         """
         stream_id = wallet_pass_id(card_id)
         claim = serial_claim(serial_number)
@@ -120,6 +121,8 @@ class PassCommands:
             return _plain(known, subject, found.stream_id) == push_token
 
         def decide(view: View) -> Decision:
+            if view.stream(subject.subject_id) is not None:
+                raise CardIsErased
             stream, now = _pass(view, found), self._clock()
             created = str(registration_id) not in stream.state.devices
             events = wallet_pass.register(
@@ -132,7 +135,7 @@ class PassCommands:
             )
             return self._decided(stream, events, caller, now, subject, {"created": created})
 
-        return await self._submit(found, decide, caller)
+        return await self._submit(found, decide, caller, subject.subject_id)
 
     async def unregister(self, found: Stream, *, device: str, caller: Caller) -> Outcome:
         """The phone does not want to hear any more. Nothing is recorded where it was not registered."""
@@ -180,6 +183,8 @@ class PassCommands:
 
         def decide(view: View) -> Decision:
             of, now = card.find(view, caller.vendor_id), self._clock()
+            if of.state.status == "erased":
+                raise CardIsErased
             stream = view.stream(stream_id)
             events = begin(stream.state if stream else None, of.state.customer_id, now)
             envelope = caller.envelope("wallet_pass", now, program_id=of.parent_id)
@@ -194,9 +199,10 @@ class PassCommands:
         )
         await self._committer.submit(command)
 
-    async def _submit(self, found: Stream, decide: Callable[[View], Decision], caller: Caller) -> Outcome:
+    async def _submit(self, found: Stream, decide: Callable[[View], Decision], caller: Caller, *more: UUID) -> Outcome:
+        streams = [found.stream_id, *more]
         return await self._committer.submit(
-            Command(vendor_id=caller.vendor_id, once=just_this(), decide=decide, streams=[found.stream_id])
+            Command(vendor_id=caller.vendor_id, once=just_this(), decide=decide, streams=streams)
         )
 
     def _decided(

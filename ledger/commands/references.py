@@ -36,6 +36,11 @@ def contact_claim(master_key: MasterKey, vendor_id: UUID, kind: str, value: str)
     return Claim(f"customer_{kind}", vendor_id, master_key.lookup(vendor_id, kind, value))
 
 
+def customer_claim(vendor_id: UUID, customer_id: UUID) -> Claim:
+    """Finds whom a vendor means by an id that belonged to somebody who was forgotten."""
+    return Claim("customer_id", vendor_id, customer_id.bytes)
+
+
 def reference_claim(program_id: UUID, external_ref: str) -> Claim:
     """A till's own reference, unique in its program for ever."""
     return Claim("external_ref", program_id, sha256(external_ref.encode()).digest())

@@ -226,3 +226,37 @@ def test_what_is_parked_is_tried_again_when_asked(scene: Scene) -> None:
         assert retry_at_once(scene.service.database_url) == 1
         soon(lambda: all(row["synced"] == row["desired"] for row in scene.work(card)))
         assert scene.pushes(phone) == 2
+
+
+# ------------------------------------------------------------------ forgotten
+
+
+def erase(scene: Scene, card: dict[str, Any]) -> None:
+    ok(scene.till.post(f"/customers/{card['customer_id']}/erasure", {"reason": "asked"}))
+
+
+def test_a_forgotten_persons_phone_is_woken_once_more_and_shows_nothing(scene: Scene) -> None:
+    card = scene.card()
+    with scene.syncing():
+        phone, carried = scene.phone_with(card)
+        erase(scene, card)
+        soon(lambda: scene.pushes(phone) == 1)
+        soon(lambda: scene.service.rows("SELECT push_token FROM wallet_farewells") == [{"push_token": None}])
+        assert phone.refresh() == [carried.told["serialNumber"]]
+        assert phone.passes[carried.told["serialNumber"]].told["voided"] is True
+        time.sleep(QUIET + 1)
+        assert scene.pushes(phone) == 1
+    assert scene.work(card) == [] and scene.service.rows("SELECT * FROM wallet_farewells") == []
+
+
+def test_a_farewell_waits_for_apple_and_lapses_in_the_end(scene: Scene) -> None:
+    card = scene.card()
+    phone, _ = scene.phone_with(card)
+    erase(scene, card)
+    (row,) = scene.service.rows("SELECT * FROM wallet_farewells")
+    assert phone.push_token not in str(row) and phone.id not in str(row)
+    scene.apple.always = apns.DOWN
+    with scene.syncing():
+        soon(lambda: scene.service.rows("SELECT failures FROM wallet_farewells")[0]["failures"] >= 1)
+        scene.service.rows("UPDATE wallet_farewells SET until = now()")
+        soon(lambda: scene.service.rows("SELECT * FROM wallet_farewells") == [])

@@ -74,6 +74,7 @@ def scene(service: Service) -> Scene:
         "vendor_id": owner.vendor_id,
         "program_id": program["id"],
         "card_id": card["id"],
+        "customer_id": card["customer_id"],
         "pin_id": pin["id"],
         "entry_id": entry["entry_id"],
         "key_id": issued["id"],

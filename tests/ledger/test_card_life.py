@@ -13,6 +13,7 @@ from ledger.errors import CardIsClosed, CardIsErased, CardIsNotSuspended, CardIs
 from ledger.personal import Secret
 from tests.examples import (
     CARD_CLOSED,
+    CARD_ERASED,
     CARD_ID,
     CARD_REINSTATED,
     CARD_REPLACED,
@@ -222,3 +223,14 @@ def test_nothing_happens_to_a_card_that_has_ended(
 ) -> None:
     with refused(error):
         decision(replace(fold([ENROLLED]), status=status), **asked, now=MONDAY)
+
+
+@pytest.mark.parametrize("ended", [[], [CARD_SUSPENDED], [CARD_REPLACED], [FORFEITED, CARD_CLOSED]])
+def test_an_erased_card_keeps_what_it_counts_and_loses_its_holder(ended: list[Any]) -> None:
+    before = fold([ENROLLED, STAMPED, EARNED, *ended])
+    card = given(ENROLLED, STAMPED, EARNED, *ended).when(card_life.erase, now=MONDAY).then(CARD_ERASED)
+    assert card == replace(before, status="erased", name=None, email=None, phone=None, qr_token=cards.NOTHING)
+
+
+def test_a_card_is_erased_once() -> None:
+    given(ENROLLED, CARD_ERASED).when(card_life.erase, now=MONDAY + HOUR).then()

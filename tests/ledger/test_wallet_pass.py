@@ -22,6 +22,7 @@ from ledger.wallet_pass import (
     issue,
     register,
     unregister,
+    unregister_all,
 )
 from tests.examples import (
     CARD_ID,
@@ -183,6 +184,19 @@ def test_folding_changes_no_state_that_was_before() -> None:
 
 def test_an_unknown_phone_that_goes_is_folded_all_the_same() -> None:
     assert fold([PASS_ISSUED, DEVICE_UNREGISTERED]) == fold([PASS_ISSUED])
+
+
+def test_a_forgotten_holders_phones_are_all_unknown() -> None:
+    state = (
+        given(PASS_ISSUED, registered(), registered(OTHER_ID))
+        .when(unregister_all, now=MONDAY + HOUR)
+        .then(
+            AppleDeviceUnregistered(MONDAY + HOUR, OTHER_ID, "erased"),
+            AppleDeviceUnregistered(MONDAY + HOUR, REGISTRATION_ID, "erased"),
+        )
+    )
+    assert state.devices == {}
+    given(PASS_ISSUED).when(unregister_all, now=MONDAY + HOUR).then()
 
 
 # ------------------------------------------------------------------ Google
