@@ -13,9 +13,11 @@ import time
 from contextlib import suppress
 
 import orjson
+import psycopg
 import structlog
 
 from api.logs import configure
+from ledger.master_keys import in_force
 from ledger.seal import MasterKey
 
 RESTART_SECONDS = 1.0  # At most one start in so long, should it die again and again.
@@ -38,7 +40,9 @@ class Child:
     ) -> None:
         self._module = module
         # On its input rather than in its environment, which others on the machine may read.
-        self._told = orjson.dumps([database_url, master_key.to_base64(), log_format, log_level]) + b"\n"
+        before = master_key.previous
+        keys = [master_key.to_base64(), None if before is None else before.to_base64()]
+        self._told = orjson.dumps([database_url, keys, log_format, log_level]) + b"\n"
         self._process: subprocess.Popen[bytes] | None = None
         self._started_at = 0.0
         self._restarts = 0
@@ -89,11 +93,13 @@ def told() -> tuple[str, MasterKey, threading.Event]:
     """What a child is told when it begins: the database, the master key, and an event that is set when it shall end."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    database_url, master_key, log_format, log_level = orjson.loads(sys.stdin.buffer.readline())
+    database_url, (key, before), log_format, log_level = orjson.loads(sys.stdin.buffer.readline())
     configure(log_format, log_level)
     os.nice(NICENESS)
     threading.Thread(target=_stop_with_input, args=(stop,), daemon=True).start()
-    return database_url, MasterKey.from_base64(master_key), stop
+    given = MasterKey(MasterKey.from_base64(key).key, None if before is None else MasterKey.from_base64(before))
+    with psycopg.connect(database_url, autocommit=True, connect_timeout=5) as connection:
+        return database_url, in_force(connection, given), stop
 
 
 def _stop_with_input(stop: threading.Event) -> None:

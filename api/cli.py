@@ -17,6 +17,8 @@ app = typer.Typer(
 )
 wallet = typer.Typer(help="Passes in phones.", no_args_is_help=True)
 app.add_typer(wallet, name="wallet")
+keys = typer.Typer(help="The keys a service runs with.", no_args_is_help=True)
+app.add_typer(keys, name="keys")
 
 
 def main() -> None:
@@ -272,6 +274,17 @@ def parked(
         of = f"card {row['card_id']}" if row["card_id"] else str(row["id"])
         typer.echo(f"{row['channel']} {of}: {row['last_error']}, owed since {row['owed_since']:%Y-%m-%d %H:%M} UTC")
     typer.echo(f"{len(rows)} parked." if len(rows) < limit else f"The first {limit}; there may be more.")
+
+
+@keys.command("rotate-master")
+def rotate_master() -> None:
+    """Wrap every person's key with a new master key; goes on where it was interrupted."""
+    from api.rotating import rotate_master as rotate
+    from api.settings import read_settings
+
+    with _Progress("Wrapping keys anew") as progress:
+        told = rotate(read_settings(), progress)
+    typer.echo(told)
 
 
 class _Progress:

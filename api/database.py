@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from api.key_files import Keys, load_keys
+from api.key_files import Keys, in_force, load_keys
 from api.settings import Settings
 from migrations.local_postgres import LocalPostgres
 from migrations.preconditions import check_server
@@ -55,9 +55,10 @@ def opened(settings: Settings, *, migrates: bool = True) -> Iterator[Database]:
 def _prepared(settings: Settings, url: str, migrates: bool, *, has_history: bool) -> Keys:
     keys = load_keys(settings, has_history=has_history)
     check_server(url)
-    if migrates:
-        upgrade(url)
-    return keys
+    if not migrates:
+        return keys
+    upgrade(url)
+    return in_force(keys, url)
 
 
 def embedded_data_dir(data_dir: Path) -> Path:

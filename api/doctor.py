@@ -13,7 +13,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.database import embedded_data_dir, opened
 from api.google_wallet import google_wallet_state
-from api.key_files import FOLDER
+from api.key_files import FOLDER, PREVIOUS
 from api.settings import KEY_CHARACTERS_MIN, Settings, SettingsError, read_settings, variable
 from api.wallets import apple_wallet_state
 from ledger.recorder import APP_ROLE
@@ -353,6 +353,8 @@ def _sealed_by(connection: Connection[Any], settings: Settings) -> Iterator[Find
         return
     if found[0] == key.key_id:
         yield Finding(True, "The master key is the one the database was written under.")
+    elif key.previous is not None and found[0] == key.previous.key_id:
+        yield Finding(True, "The master key is being exchanged: `loyalty-ledger keys rotate-master` goes on with it.")
     else:
         yield Finding(
             False,
@@ -366,15 +368,20 @@ def _sealed_by(connection: Connection[Any], settings: Settings) -> Iterator[Find
 
 def _given_master_key(settings: Settings) -> MasterKey | None:
     if settings.master_key is not None:
-        return _master_key(settings.master_key.get_secret_value())
+        before = settings.master_key_previous
+        return _master_key(settings.master_key.get_secret_value(), before.get_secret_value() if before else None)
+    folder, before_text = settings.data_dir / FOLDER, None
     with suppress(OSError, UnicodeDecodeError):
-        return _master_key((settings.data_dir / FOLDER / "master_key").read_text(encoding="ascii").strip())
+        before_text = (folder / PREVIOUS).read_text(encoding="ascii").strip()
+    with suppress(OSError, UnicodeDecodeError):
+        return _master_key((folder / "master_key").read_text(encoding="ascii").strip(), before_text)
     return None
 
 
-def _master_key(text: str) -> MasterKey | None:
+def _master_key(text: str, before: str | None = None) -> MasterKey | None:
     try:
-        return MasterKey.from_base64(text)
+        previous = None if before is None else MasterKey.from_base64(before)
+        return replace(MasterKey.from_base64(text), previous=previous)
     except ValueError:
         return None
 

@@ -1,19 +1,23 @@
 """The keys a service runs with: from the settings, or made once and kept in the data directory.
 
-A key file is written whole or not at all, readable by its owner only, and never replaced.
+A key file is written whole or not at all, readable by its owner only, and replaced by nothing but a rotation.
 """
 
 import os
 import secrets
 from base64 import b64encode
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import psycopg
+
 from api.settings import KEY_CHARACTERS_MIN, Settings, SettingsError, variable
+from ledger import master_keys
 from ledger.seal import KEY_BYTES, MasterKey
 
 FOLDER = "keys"
+PREVIOUS = "master_key_previous"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,9 @@ def load_keys(settings: Settings, *, has_history: bool = False) -> Keys:
 
 def _master_key(settings: Settings, file: Path, has_history: bool) -> MasterKey:
     if settings.master_key is not None:
-        return MasterKey.from_base64(settings.master_key.get_secret_value())
+        before = settings.master_key_previous
+        previous = None if before is None else MasterKey.from_base64(before.get_secret_value())
+        return MasterKey(MasterKey.from_base64(settings.master_key.get_secret_value()).key, previous)
     if not settings.is_embedded:
         raise SettingsError(
             f"{variable('master_key')} is not set. With a database of your own the master key is yours to keep: make"
@@ -64,10 +70,53 @@ def _master_key(settings: Settings, file: Path, has_history: bool) -> MasterKey:
             f"The database in {settings.data_dir} was made under a master key, and {file} is missing. Restore that"
             f" file from a backup, or set {variable('master_key')}."
         )
+    kept = _read_master_key(file, b64encode(secrets.token_bytes(KEY_BYTES)).decode())
+    beside = file.with_name(PREVIOUS)
+    return replace(kept, previous=_read_master_key(beside)) if beside.exists() else kept
+
+
+def _read_master_key(file: Path, made: str = "") -> MasterKey:
     try:
-        return MasterKey.from_base64(_kept(file, b64encode(secrets.token_bytes(KEY_BYTES)).decode()))
+        return MasterKey.from_base64(_kept(file, made))
     except ValueError:
         raise SettingsError(f"{file} does not hold a master key. Restore that file from a backup.") from None
+
+
+def exchange_master_key(folder: Path) -> None:
+    """Put a new master key in the place of the one so far, which stays beside it until `drop_previous`.
+
+    Nothing is changed where that was begun already. Whenever it is cut off, there is a key that opens everything.
+    """
+    file, previous = folder / "master_key", folder / PREVIOUS
+    with suppress(FileExistsError):
+        os.link(file, previous)
+    if file.read_bytes() == previous.read_bytes():
+        draft = folder / f".{file.name}.{secrets.token_hex(8)}"
+        _keep(draft, b64encode(secrets.token_bytes(KEY_BYTES)).decode())
+        draft.replace(file)
+    _flush(folder)
+
+
+def drop_previous(folder: Path) -> None:
+    """The disk may keep the bytes for a while: who must be sure encrypts it from the start."""
+    (folder / PREVIOUS).unlink()
+    _flush(folder)
+
+
+def in_force(keys: Keys, database_url: str) -> Keys:
+    """The keys as a database knows them: with what is carried on from the master keys before.
+
+    Raises:
+        SettingsError: Somebody's data there was wrapped with a master key that is not given.
+    """
+    with psycopg.connect(database_url, autocommit=True, connect_timeout=5) as connection:
+        try:
+            return replace(keys, master_key=master_keys.in_force(connection, keys.master_key))
+        except master_keys.MasterKeyUnknown as unknown:
+            raise SettingsError(
+                f"The database holds keys of people that were wrapped with {unknown}. Restore that master key, or if"
+                f" you are exchanging it, set it as {variable('master_key_previous')}."
+            ) from None
 
 
 def _kept(file: Path, made: str) -> str:
@@ -94,8 +143,12 @@ def _keep(file: Path, text: str) -> None:
             os.link(draft, file)
     finally:
         draft.unlink()
-    folder = os.open(file.parent, os.O_RDONLY)
+    _flush(file.parent)
+
+
+def _flush(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(descriptor)
     finally:
-        os.close(folder)
+        os.close(descriptor)

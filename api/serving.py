@@ -14,7 +14,7 @@ from fastapi import FastAPI
 
 from api.child import Child
 from api.database import Database
-from api.key_files import load_keys
+from api.key_files import in_force, load_keys
 from api.logs import configure
 from api.main import create_app
 from api.settings import Settings, read_settings, variable
@@ -104,6 +104,8 @@ def serve_with_workers(settings: Settings, database: Database, workers: int) -> 
     os.environ[variable("database_url")] = database.url
     os.environ[variable("admin_key")] = database.keys.admin_key
     os.environ[variable("master_key")] = database.keys.master_key.to_base64()
+    if database.keys.master_key.previous is not None:
+        os.environ[variable("master_key_previous")] = database.keys.master_key.previous.to_base64()
     uvicorn.run(
         "api.serving:app_of_worker",
         factory=True,
@@ -120,9 +122,9 @@ def app_of_worker() -> object:
     """The application of one worker process."""
     settings = read_settings()
     configure(settings.log_format, settings.log_level)
-    keys = load_keys(settings)
     assert settings.database_url is not None
-    return create_app(settings, keys, settings.database_url.get_secret_value())
+    url = settings.database_url.get_secret_value()
+    return create_app(settings, in_force(load_keys(settings), url), url)
 
 
 _OPTIONS: dict[str, Any] = {

@@ -69,6 +69,12 @@ class Settings(BaseSettings):
         " database: made once and kept in the data directory. Absent with a database of your own: no start.",
     )
 
+    master_key_previous: SecretStr | None = Field(
+        None,
+        description="The master key before that one, while `loyalty-ledger keys rotate-master` is not finished: both"
+        " open what they wrapped.",
+    )
+
     # ------------------------------------------------------------------ wallets
 
     apple_pass_type_id: str | None = Field(
@@ -192,6 +198,7 @@ class Settings(BaseSettings):
         "admin_key",
         "auditor_key",
         "master_key",
+        "master_key_previous",
         "pg_bin",
         "apple_pass_type_id",
         "apple_certificate",
@@ -218,7 +225,7 @@ class Settings(BaseSettings):
             raise ValueError("a key is written in visible ASCII characters, without spaces")
         return key
 
-    @field_validator("master_key")
+    @field_validator("master_key", "master_key_previous")
     @classmethod
     def _right_length(cls, key: SecretStr | None) -> SecretStr | None:
         if key is not None and len(b64decode(key.get_secret_value(), validate=True)) != MASTER_KEY_BYTES:

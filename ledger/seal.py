@@ -7,6 +7,8 @@ sealed field of the person unreadable and leaves every hash over the stored byte
 import hmac
 import os
 from base64 import b64decode, b64encode, urlsafe_b64encode
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from uuid import UUID
@@ -34,11 +36,31 @@ class SubjectKey:
     key: bytes = field(repr=False)
 
 
+CARRIED = (
+    "PIN pepper",
+    "apple authentication tokens",
+    "apple registrations",
+    "apple serial numbers",
+    "farewells",
+    "fingerprints",
+    "look-ups",
+    "picture addresses",
+    "staff sessions",
+)
+"""What stays when the master key changes: phones, PINs and rows depend on it, and none of it opens a person's data."""
+
+
 @dataclass(frozen=True, slots=True)
 class MasterKey:
-    """32 bytes from the settings, outside the database. Every other key derives from it or is wrapped by it."""
+    """32 bytes from the settings, outside the database. Every other key derives from it or is wrapped by it.
+
+    Where it took another one's place, `previous` still opens what that one wrapped, and `carried` holds what goes on as
+    it was, by purpose.
+    """
 
     key: bytes = field(repr=False)
+    previous: "MasterKey | None" = field(default=None, repr=False)
+    carried: Mapping[str, bytes] = field(default_factory=dict, repr=False, hash=False)
 
     def __post_init__(self) -> None:
         if len(self.key) != KEY_BYTES:
@@ -59,7 +81,7 @@ class MasterKey:
 
     def derive(self, purpose: str) -> bytes:
         """32 bytes for one purpose."""
-        return hmac.digest(self.key, b"loyalty-ledger:" + purpose.encode(), "sha256")
+        return self.carried.get(purpose) or hmac.digest(self.key, b"loyalty-ledger:" + purpose.encode(), "sha256")
 
     def new_subject(self, subject_id: UUID, vendor_id: UUID) -> SubjectKey:
         return SubjectKey(subject_id, vendor_id, os.urandom(KEY_BYTES))
@@ -70,11 +92,22 @@ class MasterKey:
 
     def unwrap(self, subject_id: UUID, vendor_id: UUID, wrapped: bytes) -> SubjectKey:
         """Raises: SealBroken where another master key wrapped it."""
-        try:
-            key = aes_key_unwrap(self.derive("subject keys"), wrapped)
-        except InvalidUnwrap:
-            raise SealBroken("this key was wrapped by another master key") from None
-        return SubjectKey(subject_id, vendor_id, key)
+        return SubjectKey(subject_id, vendor_id, self._unwrapped("subject keys", wrapped))
+
+    def wrap_carried(self, purpose: str) -> bytes:
+        """What was carried for a purpose, to be kept in the database."""
+        return aes_key_wrap(self.derive("carried keys"), self.carried[purpose])
+
+    def unwrap_carried(self, wrapped: bytes) -> bytes:
+        """Raises: SealBroken where another master key wrapped it."""
+        return self._unwrapped("carried keys", wrapped)
+
+    def _unwrapped(self, purpose: str, wrapped: bytes) -> bytes:
+        for master in (self, self.previous):
+            if master is not None:
+                with suppress(InvalidUnwrap):
+                    return aes_key_unwrap(master.derive(purpose), wrapped)
+        raise SealBroken("this key was wrapped by another master key")
 
     def farewell_key(self, id_: UUID, vendor_id: UUID) -> SubjectKey:
         """What seals a push token of somebody who was forgotten, until it was used."""

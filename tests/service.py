@@ -28,7 +28,7 @@ from pydantic import SecretStr
 
 from api import serving
 from api.database import Database
-from api.key_files import Keys, load_keys
+from api.key_files import Keys, in_force, load_keys
 from api.logs import configure
 from api.main import create_app
 from api.settings import Settings, read_settings
@@ -454,7 +454,8 @@ def main() -> None:
     settings = read_settings()
     configure(settings.log_format, settings.log_level)
     assert settings.database_url is not None
-    database = Database(settings.database_url.get_secret_value(), load_keys(settings), None)
+    url = settings.database_url.get_secret_value()
+    database = Database(url, in_force(load_keys(settings), url), None)
     serving.run_all(settings, database, projects=True, ready=print)
 
 

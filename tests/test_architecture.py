@@ -32,6 +32,7 @@ LEDGER_LAYERS = (
     {"remembered", "recorder"},
     {"decision"},
     {"stream"},
+    {"master_keys"},
     {"codec", "seal", "ids"},
     {"rewards", "reversal", "history"},
     {"card_life", "earning"},

@@ -13,10 +13,12 @@ import pytest
 
 from api.settings import Settings
 from api.wallets import apple_wallet_state
+from ledger.seal import MasterKey
+from migrations.local_postgres import LocalPostgres
 from migrations.upgrade import current, head
 from projections.read_model import Projector
 from projections.rebuild import TABLES
-from tests.databases import database, durable_server
+from tests.databases import BIN_DIR, database, directory_for_servers, durable_server
 from tests.projections.stories import MASTER_KEY, Store, busy_days, enrolled, stamped
 from tests.service import ADMIN_KEY, REAL, free_port
 
@@ -76,7 +78,7 @@ def cpu_seconds(*words: str) -> float:
 def test_help_names_every_subcommand_and_is_there_at_once() -> None:
     words = ask("--help").stdout.split()
     assert {"run", "serve", "migrate", "project", "rebuild", "check", "demo", "openapi", "doctor"} <= set(words)
-    assert "wallet" in words
+    assert {"wallet", "keys"} <= set(words)
     assert min(cpu_seconds("--help") for _ in range(3)) < HELP_CPU_SECONDS_MAX
 
 
@@ -182,3 +184,40 @@ def test_the_demo_is_made_once(url: str) -> None:
     assert "API key: llk_" in made.stdout and "already" in again.stdout
     assert "Making demo data" in made.stdout and again.stdout.strip().startswith("The demo is there already")
     assert ask("check", url=url).returncode == 0
+
+
+# ------------------------------------------------------------------ another master key
+
+
+def test_a_master_key_of_the_settings_is_exchanged_while_both_are_given(filled_url: str) -> None:
+    new = MasterKey(bytes(32)).to_base64()
+    alone = ask("keys", "rotate-master", url=filled_url)
+    assert alone.returncode == 2 and "LOYALTY_MASTER_KEY_PREVIOUS" in alone.stderr
+    assert "LOYALTY_MASTER_KEY_PREVIOUS" in ask("check", url=filled_url, LOYALTY_MASTER_KEY=new).stderr
+    both = {"LOYALTY_MASTER_KEY": new, "LOYALTY_MASTER_KEY_PREVIOUS": MASTER_KEY.to_base64()}
+    for said in ("6 keys of people were wrapped anew.", "0 keys of people were wrapped anew."):
+        rotated = ask("keys", "rotate-master", url=filled_url, **both)
+        assert (rotated.returncode, rotated.stderr) == (0, "") and said in rotated.stdout.replace("\n", " ")
+    assert ask("check", url=filled_url, LOYALTY_MASTER_KEY=new).returncode == 0
+    refused = ask("check", url=filled_url)
+    assert refused.returncode == 2 and MasterKey(bytes(32)).key_id in refused.stderr
+
+
+def test_a_master_key_of_the_data_directory_is_exchanged_while_nothing_runs() -> None:
+    with directory_for_servers() as directory:
+        data = directory / "data"
+        bin_dir = {} if BIN_DIR is None else {"LOYALTY_PG_BIN": str(BIN_DIR)}
+        embedded = {"LOYALTY_MASTER_KEY": "", "LOYALTY_DATA_DIR": str(data), **bin_dir}
+        assert ask("demo", **embedded).returncode == 0
+        file, previous = data / "keys" / "master_key", data / "keys" / "master_key_previous"
+        before = file.read_text()
+        previous.write_text(before)  # As a rotation leaves it that was cut off early.
+        rotated = ask("keys", "rotate-master", **embedded)
+        assert rotated.returncode == 0, rotated.stderr
+        assert file.read_text() != before and not previous.exists()
+        assert (file.stat().st_mode & 0o777) == 0o600
+        checked = ask("check", **embedded)
+        assert checked.returncode == 0, checked.stdout
+        with LocalPostgres(data / "postgres", bin_dir=BIN_DIR):
+            refused = ask("keys", "rotate-master", **embedded)
+        assert refused.returncode == 2 and "Stop it" in refused.stderr

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -10,6 +11,8 @@ import psycopg
 import pytest
 
 from ledger.held import NOBODYS, PLACES
+from ledger.master_keys import in_force, rotate
+from ledger.seal import MasterKey
 from projections.rebuild import rebuild
 from tests.journeys.people import APPLE, EMAIL, NAME, PHONE, Person, everything, somebody, traces, wallet_service
 from tests.phones import Phone
@@ -343,3 +346,33 @@ def test_a_phone_that_was_never_registered_gets_nothing(service: Service) -> Non
     assert phone.ask("GET", f"passes/{carried.path}", carried).status_code == 200
     assert ok(till.post(f"/customers/{card['customer_id']}/erasure", {"reason": "asked"}))["phones"] == 0
     assert phone.ask("GET", f"passes/{carried.path}", carried).status_code == 401
+
+
+# ------------------------------------------------------------------ another master key
+
+
+def test_nobody_at_a_till_notices_that_the_master_key_changes(database_url: str, tmp_path: Path) -> None:
+    with wallet_service(database_url, tmp_path) as first:
+        person = somebody(first)
+        pin = person.till.pin("4071")
+        first.catch_up()
+    new = MasterKey(bytes(32))
+    both = {"LOYALTY_MASTER_KEY": new.to_base64(), "LOYALTY_MASTER_KEY_PREVIOUS": MASTER_KEY.to_base64()}
+    with service_process(tmp_path / "both", database_url, **both) as service:
+        till = person.till.at(service)
+        others = [till.card(person.program_id, email=f"{number}@example.lu") for number in range(20)]
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            ring = in_force(connection, replace(new, previous=MASTER_KEY))
+            rotate(connection, ring, lambda *_: others.append(till.card(person.program_id, name="In between")))
+        assert till.read(person.card["id"])["customer"]["name"] == NAME
+    with service_process(tmp_path / "new", database_url, LOYALTY_MASTER_KEY=new.to_base64()) as service:
+        till = person.till.at(service)
+        again = till.post(f"/programs/{person.program_id}/cards", {"customer": {"email": EMAIL}})
+        assert (again.status_code, again.json()["id"]) == (200, person.card["id"])
+        assert [till.read(card["id"])["customer"] for card in others] == [card["customer"] for card in others]
+        ok(till.stamp(person.card["id"], staff_pin_id=pin["id"], pin="4071"))
+        retried = till.post(f"/cards/{person.card['id']}/reinstate", {"reason": "Found"}, key="reinstate")
+        assert retried.headers["Idempotent-Replayed"] == "true" and retried.json()["customer"]["name"] == NAME
+        rebuild(database_url, ring)
+        assert len(ok(till.get("/cards", q=EMAIL))["items"]) == 2
+        ok(till.post(f"{person.path}/erasure", {"reason": "asked"}))

@@ -107,7 +107,13 @@ class Store:
         if subject_id not in self.subjects:
             fresh = self.subjects[subject_id] = MASTER_KEY.new_subject(subject_id, self.vendor_id)
             self.connection.execute(
-                NEW_SUBJECT_KEY, (subject_id, self.vendor_id, MASTER_KEY.key_id, MASTER_KEY.wrap(fresh))
+                NEW_SUBJECT_KEY,
+                {
+                    "id": subject_id,
+                    "vendor_id": self.vendor_id,
+                    "master_key_id": MASTER_KEY.key_id,
+                    "wrapped": MASTER_KEY.wrap(fresh),
+                },
             )
         return self.subjects[subject_id]
 
