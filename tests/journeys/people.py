@@ -12,7 +12,7 @@ import httpx2
 
 from tests.api.test_passes import settings_for
 from tests.phones import Phone
-from tests.service import Service, Till, ok
+from tests.service import Served, Service, Till, ok
 from wallet_sync.dev_certificates import make_dev_certificates
 
 APPLE = "/api/v1/loyalty/apple"
@@ -23,7 +23,7 @@ NAME, EMAIL, PHONE = "Léa Weber-Canary", "lea.canary@example.lu", "+35262198765
 class Person:
     """Enrolled at a till; everything that was answered about them is kept in `told`."""
 
-    service: Service
+    service: Served
     till: Till
     program_id: str
     card: dict[str, Any]
@@ -54,7 +54,7 @@ def wallet_service(url: str, folder: Path, **settings: Any) -> Iterator[Service]
         yield service
 
 
-def somebody(service: Service, **customer: Any) -> Person:
+def somebody(service: Served, **customer: Any) -> Person:
     """A person who has been here: stamps, points, a reward, a refusal, a lost card, a pass in a phone."""
     till = service.shop()
     program = till.program(max_daily_stamps=5, max_stamps_per_scan=3)
@@ -100,7 +100,7 @@ def traces(secrets: list[str], text: str) -> list[str]:
     return [secret for secret in secrets if any(form in text for form in forms(secret))]
 
 
-def everything(service: Service) -> str:
+def everything(service: Served) -> str:
     """Every row of every table, as text and as JSON, with the bytes of `bytea` columns in plain as well."""
     parts = []
     tables = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY table_name"

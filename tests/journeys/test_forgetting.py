@@ -1,5 +1,6 @@
 """A person can be told all that is held about them, and be forgotten: nobody can tell any more who it was."""
 
+from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -7,6 +8,7 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import httpx2
+import orjson
 import psycopg
 import pytest
 
@@ -44,6 +46,23 @@ def test_every_column_says_whose_it_is(service: Service) -> None:
     nobodys = [(table, column) for table, names in NOBODYS.items() for column in names.split()]
     assert len(set(persons + nobodys)) == len(persons + nobodys), "named twice"
     assert set(persons + nobodys) == columns
+
+
+@pytest.mark.parametrize("secret", [NAME, EMAIL, PHONE])
+def test_who_looks_finds(secret: str) -> None:
+    raw = secret.encode()
+    written = [
+        f"x{secret}y",
+        secret.swapcase(),
+        f"{{{orjson.dumps(secret).decode()}}}",
+        f"\\x00{raw.hex()}ff",
+        raw.hex().upper(),
+        secret[::-1],
+        *(b64encode(b"x" * before + raw + b"yz").decode() for before in range(4)),
+        *(urlsafe_b64encode(b"x" * before + raw).decode().rstrip("=") for before in range(4)),
+    ]
+    assert [text for text in written if traces([secret], text) != [secret]] == []
+    assert traces([secret], "Nobody at nobody@example.lu, +352621000000") == []
 
 
 # ------------------------------------------------------------------ told
