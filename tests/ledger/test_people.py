@@ -117,3 +117,24 @@ def test_the_same_customer_of_another_vendor_is_somebody_else(database_url: str)
             await shop.read(theirs)
 
     told(database_url, story)
+
+
+def test_a_stamp_waits_for_an_erasure_and_comes_too_late(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(shop: Shop) -> None:
+        customer = uuid4()
+        card, people = await shop.card(id=customer), shop.ledger.people
+        stamps: list[asyncio.Task[Any]] = []
+        read = people._read
+
+        async def read_and_be_slow(*asked: Any) -> Any:
+            seen = await read(*asked)
+            stamps.append(asyncio.create_task(shop.stamp(card)))
+            await asyncio.sleep(0.2)
+            return seen
+
+        monkeypatch.setattr(people, "_read", read_and_be_slow)
+        await erase(shop, customer)
+        with pytest.raises(CardIsErased):
+            await stamps[0]
+
+    told(database_url, story)
