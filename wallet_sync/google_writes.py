@@ -124,6 +124,8 @@ class _Work:
             card = await self._ledger.cards.look_up(CardReference(str(owed.id)), None)
         except (CardNotFound, CardIsErased):
             return await self._erase(owed.id)
+        if card["status"] == "erased":
+            return await self._erase(owed.id)
         vendor = await self._ledger.vendors.find(card["vendor_id"])
         body, rewards = self._issuer.loyalty_object(card, vendor["name"]), card["rewards_available"]
         rung_at = await self._alert(owed.id, rewards)

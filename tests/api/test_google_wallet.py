@@ -189,6 +189,17 @@ def test_a_suspended_card_is_inactive_and_has_no_code(scene: Scene) -> None:
         assert "barcode" not in scene.object(card)
 
 
+def test_of_a_forgotten_person_nothing_is_left_at_google(scene: Scene) -> None:
+    card = scene.card()
+    with scene.syncing():
+        scene.saved(card)
+        ok(scene.till.post(f"/customers/{card['customer_id']}/erasure", {"reason": "asked"}))
+        soon(lambda: scene.object(card)["state"] == "INACTIVE")
+        left = scene.object(card)
+        assert not {"barcode", "loyaltyPoints", "textModulesData", "heroImage"} & left.keys()
+        assert card["card_number"] not in str(left) and card["qr_code_data"] not in str(left)
+
+
 def test_another_look_of_the_program_reaches_class_and_cards(scene: Scene) -> None:
     program = scene.till.program()
     cards = [scene.till.card(program["id"]) for _ in range(2)]
