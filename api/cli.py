@@ -8,6 +8,9 @@ from uuid import UUID
 
 import typer
 
+from api.key_commands import keys
+
+MENDABLE = ("SettingsError", "LocalPostgresError", "ServerUnfit", "UpgradeIsBusy", "SealingRefused")
 app = typer.Typer(
     help="An event-sourced ledger for loyalty cards: stamps and points that can be proved.",
     no_args_is_help=True,
@@ -17,7 +20,6 @@ app = typer.Typer(
 )
 wallet = typer.Typer(help="Passes in phones.", no_args_is_help=True)
 app.add_typer(wallet, name="wallet")
-keys = typer.Typer(help="The keys a service runs with.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 
 
@@ -26,7 +28,7 @@ def main() -> None:
     try:
         app()
     except Exception as error:
-        if type(error).__name__ not in ("SettingsError", "LocalPostgresError", "ServerUnfit", "UpgradeIsBusy"):
+        if type(error).__name__ not in MENDABLE:
             raise
         typer.secho(str(error), fg=typer.colors.RED, err=True)
         sys.exit(2)
@@ -94,6 +96,20 @@ def project() -> None:
     configure(settings.log_format, settings.log_level)
     with opened(settings) as database:
         project_until_stopped(database)
+
+
+@app.command()
+def seal() -> None:
+    """Sign checkpoints over everything recorded, until Ctrl-C. Run it beside `serve`; `run` does it by itself."""
+    from api.database import opened
+    from api.logs import configure
+    from api.serving import seal_until_stopped
+    from api.settings import read_settings
+
+    settings = read_settings()
+    configure(settings.log_format, settings.log_level)
+    with opened(settings) as database:
+        seal_until_stopped(settings, database)
 
 
 @app.command("sync-wallets")
@@ -183,6 +199,43 @@ def import_(
 
     with opened(read_settings()) as database, _Progress("Reading", is_shown_apart=True) as progress:
         told = import_for(database, file, code=vendor, program_id=program, report=report, progress=progress.titled)
+    for sentence in told.wrong:
+        typer.secho(sentence, fg=typer.colors.RED, err=True)
+    if told.wrong:
+        raise typer.Exit(1)
+    typer.echo(told.done)
+
+
+@app.command()
+def verify(
+    statement: Annotated[Path | None, typer.Argument(help="A card's statement; none: the whole store.")] = None,
+    key: Annotated[str | None, typer.Option(help="The ledger's public key, or a file that holds it.")] = None,
+    kept: Annotated[
+        Path | None, typer.Option(exists=True, help="A checkpoint fetched earlier: nothing may be older.")
+    ] = None,
+    consistency: Annotated[Path | None, typer.Option(help="The proof from that one to the statement's.")] = None,
+) -> None:
+    """Verify a card's statement, offline, each kind of fault with an exit code of its own; or the whole store."""
+    from projections.proofs.verify_statement import run
+
+    if statement is None:
+        _verify_store(key, kept)
+        return
+    if key is None:
+        raise typer.BadParameter("whose statement is it? Name the ledger's public key", param_hint="--key")
+    given = {"--key": key, "--kept": kept, "--consistency": consistency}
+    words = [word for name, value in given.items() if value is not None for word in (name, str(value))]
+    raise typer.Exit(run([*words, "--", str(statement)]))
+
+
+def _verify_store(key: str | None, kept: Path | None) -> None:
+    from api.database import opened
+    from api.settings import read_settings
+    from api.verify_command import verify_for
+
+    settings = read_settings()
+    with opened(settings) as database, _Progress("Verifying", is_shown_apart=True) as progress:
+        told = verify_for(settings, database.url, key=key, kept=kept, progress=progress)
     for sentence in told.wrong:
         typer.secho(sentence, fg=typer.colors.RED, err=True)
     if told.wrong:

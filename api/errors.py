@@ -77,6 +77,19 @@ class ValidationFailed(EdgeRefused):
         super().__init__(errors=errors)
 
 
+class NothingSealed(EdgeRefused):
+    sentence = "there is no such checkpoint: nothing was sealed yet, or none over that many events"
+
+
+class StatementUnavailable(Busy):
+    """Nothing is sealed, or nothing can be signed here; why is for the one who runs the service."""
+
+    sentence = "no statement can be signed at the moment; ask again in a minute"
+
+    def __init__(self) -> None:
+        super().__init__(retry_after_seconds=60)
+
+
 class AppleWalletOff(EdgeRefused):
     sentence = "this service makes no Apple Wallet passes"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 
 from api.settings import KEY_CHARACTERS_MIN, Settings, SettingsError, variable
-from ledger import master_keys
+from ledger import master_keys, private_files
 from ledger.seal import KEY_BYTES, MasterKey
 
 FOLDER = "keys"
@@ -91,16 +91,14 @@ def exchange_master_key(folder: Path) -> None:
     with suppress(FileExistsError):
         os.link(file, previous)
     if file.read_bytes() == previous.read_bytes():
-        draft = folder / f".{file.name}.{secrets.token_hex(8)}"
-        _keep(draft, b64encode(secrets.token_bytes(KEY_BYTES)).decode())
-        draft.replace(file)
-    _flush(folder)
+        private_files.replace(file, b64encode(secrets.token_bytes(KEY_BYTES)).decode() + "\n")
+    private_files.flush(folder)
 
 
 def drop_previous(folder: Path) -> None:
     """The disk may keep the bytes for a while: who must be sure encrypts it from the start."""
     (folder / PREVIOUS).unlink()
-    _flush(folder)
+    private_files.flush(folder)
 
 
 def in_force(keys: Keys, database_url: str) -> Keys:
@@ -123,32 +121,8 @@ def _kept(file: Path, made: str) -> str:
     """What the file holds; `made` where there was none. Of several processes that start at once, one makes it."""
     try:
         if not file.exists():
-            _keep(file, made)
+            private_files.keep(file, made + "\n")
         file.chmod(0o600)
         return file.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"the key file {file} cannot be used: {error}") from None
-
-
-def _keep(file: Path, text: str) -> None:
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as stream:
-            stream.write(text + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        with suppress(FileExistsError):
-            os.link(draft, file)
-    finally:
-        draft.unlink()
-    _flush(file.parent)
-
-
-def _flush(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -12,6 +12,7 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from api import health, openapi, problem_pages, problems
+from api.admin import checkpoints as admin_checkpoints
 from api.admin import customers as admin_customers
 from api.admin import events as admin_events
 from api.admin import programs as admin_programs
@@ -26,6 +27,7 @@ from api.key_files import Keys
 from api.middleware import Admission, BodyLimit, Requests, StraightToTheTill
 from api.public import apple_web_service
 from api.public import cards as public_cards
+from api.public import checkpoint as public_checkpoint
 from api.public import google as public_google
 from api.public import passes as public_passes
 from api.public import programs as public_programs
@@ -43,10 +45,18 @@ READERS_MAX = 8
 PHONE_LOG_BYTES_MAX = 65_536
 GC_THRESHOLDS = (200_000, 100, 1_000)
 
-ADMIN = (admin_vendors, admin_customers, admin_programs, admin_events, admin_wallets, admin_system)
+ADMIN = (
+    admin_vendors,
+    admin_customers,
+    admin_programs,
+    admin_events,
+    admin_checkpoints,
+    admin_wallets,
+    admin_system,
+)
 TILL = (stamps, points, redemptions)
 VENDOR = (programs, cards, customers, adjustments, entries, pins, stats)
-PUBLIC = (public_programs, public_cards, public_passes, public_google, apple_web_service)
+PUBLIC = (public_programs, public_cards, public_passes, public_checkpoint, public_google, apple_web_service)
 
 TAGS = (
     {"name": "stamps", "description": "Stamping cards, with cooldown, daily limit and staff PIN."},
@@ -61,7 +71,7 @@ TAGS = (
     {"name": "staff", "description": "Staff PINs and sessions."},
     {"name": "statistics", "description": "Counts and series."},
     {"name": "vendors", "description": "Merchants and their API keys."},
-    {"name": "audit", "description": "The stream itself."},
+    {"name": "audit", "description": "The stream itself, and what was signed over it."},
     {"name": "wallets", "description": "Passes in phones: what they were told, and trying again."},
     {"name": "system", "description": "How the service is doing."},
     {"name": "public", "description": "What customers can read and do, without a key."},

@@ -124,6 +124,7 @@ PROBLEMS: dict[type[Exception], Problem] = {
     edge.MethodNotAllowed: Problem(
         HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", "This method is not possible here"
     ),
+    edge.NothingSealed: NOT_FOUND,
     edge.AppleWalletOff: Problem(HTTPStatus.NOT_FOUND, "apple_wallet_off", "No Apple Wallet here"),
     edge.GoogleWalletOff: Problem(HTTPStatus.NOT_FOUND, "google_wallet_off", "No Google Wallet here"),
     edge.GoogleCallbackRefused: Problem(
@@ -143,6 +144,9 @@ PROBLEMS: dict[type[Exception], Problem] = {
     ),
     edge.GoogleWalletUnavailable: Problem(
         HTTPStatus.SERVICE_UNAVAILABLE, "google_wallet_unavailable", "No Google Wallet at the moment"
+    ),
+    edge.StatementUnavailable: Problem(
+        HTTPStatus.SERVICE_UNAVAILABLE, "statement_unavailable", "No statement at the moment"
     ),
     edge.NotReady: Problem(HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", "Not ready yet"),
     edge.InternalError: Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", "Something went wrong"),

@@ -17,6 +17,7 @@ from api.database import Database
 from api.key_files import in_force, load_keys
 from api.logs import configure
 from api.main import create_app
+from api.sealing import sealer
 from api.settings import Settings, read_settings, variable
 from api.syncing import sync
 from projections.read_model import Projector
@@ -27,8 +28,8 @@ log = structlog.get_logger("api.serving")
 
 
 def run_all(settings: Settings, database: Database, *, projects: bool, ready: Callable[[str], None]) -> None:
-    """Serve until SIGINT or SIGTERM; with `projects` processes beside this one keep the query tables and phones up."""
-    wanted = ["api.projecting", "api.syncing"] if settings.has_wallets else ["api.projecting"]
+    """Serve until SIGINT or SIGTERM; with `projects` processes beside this one keep tables and phones up, and seal."""
+    wanted = ["api.projecting", "api.sealing", *(["api.syncing"] if settings.has_wallets else [])]
     children = [
         Child(
             module,
@@ -157,6 +158,11 @@ def project_until_stopped(database: Database) -> None:
 def sync_until_stopped(settings: Settings, database: Database) -> None:
     """Keep the wallets up until SIGINT or SIGTERM."""
     _until_stopped(database, lambda stop: sync(settings, database.url, database.keys.master_key, stop))
+
+
+def seal_until_stopped(settings: Settings, database: Database) -> None:
+    """Seal what is recorded until SIGINT or SIGTERM."""
+    _until_stopped(database, sealer(settings, database.url).run)
 
 
 def _until_stopped(database: Database, work: Callable[[threading.Event], None]) -> None:

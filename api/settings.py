@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 PREFIX = "LOYALTY_"
 KEY_CHARACTERS_MIN = 32
 MASTER_KEY_BYTES = 32
+ORIGIN = re.compile(r"[!-*,-~]+")
 PASS_TYPE_ID = re.compile(r"pass\.[A-Za-z0-9.-]+")
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
@@ -73,6 +74,17 @@ class Settings(BaseSettings):
         None,
         description="The master key before that one, while `loyalty-ledger keys rotate-master` is not finished: both"
         " open what they wrapped.",
+    )
+    sealing_key_file: Path | None = Field(
+        None,
+        description="File of the key that signs checkpoints; the last checkpoint is kept beside it. Absent:"
+        " `keys/sealing_key` in the data directory, made at the first start with the embedded database.",
+    )
+    checkpoint_origin: str | None = Field(
+        None,
+        max_length=100,
+        description="Name of this ledger in its checkpoints, such as `loyalty.example.com/ledger`. Absent: made of"
+        " `LOYALTY_PUBLIC_URL`. The first key is made for it, and then it stays.",
     )
 
     # ------------------------------------------------------------------ wallets
@@ -199,6 +211,8 @@ class Settings(BaseSettings):
         "auditor_key",
         "master_key",
         "master_key_previous",
+        "sealing_key_file",
+        "checkpoint_origin",
         "pg_bin",
         "apple_pass_type_id",
         "apple_certificate",
@@ -231,6 +245,13 @@ class Settings(BaseSettings):
         if key is not None and len(b64decode(key.get_secret_value(), validate=True)) != MASTER_KEY_BYTES:
             raise ValueError(f"a master key is {MASTER_KEY_BYTES} bytes in base64")
         return key
+
+    @field_validator("checkpoint_origin")
+    @classmethod
+    def _key_name(cls, origin: str | None) -> str | None:
+        if origin is not None and not ORIGIN.fullmatch(origin):
+            raise ValueError("it is written in visible ASCII characters, without spaces and without +")
+        return origin
 
     @field_validator("database_url")
     @classmethod
@@ -277,6 +298,17 @@ class Settings(BaseSettings):
     def has_wallets(self) -> bool:
         """Whether there are phones to keep up with."""
         return self.apple_pass_type_id is not None or self.google_issuer_id is not None
+
+    @property
+    def sealing_key_path(self) -> Path:
+        """Where the key that signs checkpoints is kept."""
+        return self.sealing_key_file or self.data_dir / "keys" / "sealing_key"
+
+    @property
+    def checkpoint_name(self) -> str:
+        """What a new log is called."""
+        address = self.public_url.partition("://")[2].replace("+", "-")
+        return self.checkpoint_origin or f"{address}/ledger"
 
     @property
     def is_embedded(self) -> bool:

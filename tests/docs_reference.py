@@ -245,6 +245,11 @@ TABLES: dict[str, str] = {
     "paces": "When somebody outside may be asked next, by all processes together.",
     "wallet_farewells": "Phones of people who were forgotten, until they have heard it: digests and sealed tokens.",
     "carried_keys": "Keys that stay the same when the master key changes, wrapped with the new one.",
+    "tree_tiles": "The tree over all events, 256 neighbouring hashes to a row: leaf hashes on level 0, with the"
+    " positions of their events, and on each level above what stands over the full tiles of the one below.",
+    "checkpoints": "The tree as it was signed, again and again. Rows are added and never changed.",
+    "sealing_keys": "Every public key that ever signed, each in a note signed by itself and by the one before.",
+    "accepted_restores": "An operator's signed statements that a past which was signed is given up.",
     "projections": "Who follows the stream, how far, and under which lease.",
 }
 TABLES_INTRO = """
@@ -261,6 +266,7 @@ MIGRATIONS = (
     ("Query tables", "migrations.versions.0002_query_tables"),
     ("Imports", "migrations.versions.0003_imports"),
     ("Wallets", "migrations.versions.0004_wallet_work"),
+    ("Checkpoints", "migrations.versions.0005_checkpoints"),
 )
 CREATE_TABLE = re.compile(r"CREATE (?:UNLOGGED )?TABLE (\w+) \(\n(.*?)\n\)", re.DOTALL)
 ADD_COLUMN = re.compile(r"ALTER TABLE (\w+) ADD COLUMN (.*)")
@@ -395,6 +401,7 @@ PARTS = {
     "ledger": "The rules and the stream.",
     "ledger/commands": "What can be asked of the ledger.",
     "projections": "The query tables.",
+    "projections/proofs": "What an auditor can prove: a tree over all events, signed again and again.",
     "api": "HTTP, and the place where the parts meet.",
     "api/admin": "Routes for administrators and auditors.",
     "api/vendor": "Routes for vendors and their tills.",

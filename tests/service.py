@@ -5,6 +5,7 @@
 """
 
 import asyncio
+import atexit
 import os
 import re
 import socket
@@ -17,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import uuid4
 
@@ -34,6 +36,7 @@ from api.main import create_app
 from api.settings import Settings, read_settings
 from ledger.seal import MasterKey
 from projections.check import Difference, check
+from projections.proofs.sealer import Sealer
 from projections.read_model import Projector
 from projections.rebuild import TABLES
 
@@ -292,6 +295,10 @@ class Served:
         return {table: self.rows(sql.format(table))[0]["digest"] for table in TABLES}
 
 
+KEY_FILES = TemporaryDirectory(prefix="sealing-keys-")
+atexit.register(KEY_FILES.cleanup)
+
+
 class Service(Served):
     """The application behind a real HTTP server, and a projector, in threads of this process."""
 
@@ -306,6 +313,7 @@ class Service(Served):
                 "port": 0,
                 "log_level": "error",
                 "enrolments_per_hour": 1_000,
+                "sealing_key_file": Path(KEY_FILES.name) / uuid4().hex / "sealing_key",
                 **settings,
             }
         )
@@ -331,6 +339,10 @@ class Service(Served):
         port = server.servers[0].sockets[0].getsockname()[1]
         self.http = httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=REQUEST_SECONDS)
         return self
+
+    def seal(self) -> None:
+        """Put everything recorded under a signed checkpoint."""
+        Sealer(self.database_url, self._settings.sealing_key_path, new_key_name="shop.example/ledger").catch_up()
 
     def stop(self) -> None:
         self.http.close()

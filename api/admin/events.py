@@ -3,12 +3,14 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 
 from api.bodies import StrictRoute
-from api.dependencies import AdminOrAuditor, TheReader
-from api.models import EventPage
+from api.dependencies import AdminOrAuditor, TheParts, TheReader
+from api.errors import StatementUnavailable
+from api.models import EventPage, Statement
 from api.openapi import responses
+from api.statements import answer_statement
 from ledger import errors
 from ledger.codec import to_plain
 from ledger.commands.references import CardReference
@@ -52,6 +54,17 @@ async def list_card_events(
         "items": [told(e) for e in events],
         "next_after": events[-1].version if len(events) == limit else None,
     }
+
+
+@router.get(
+    "/cards/{card_id}/statement",
+    summary="A card's statement",
+    response_model=Statement,
+    responses=responses(errors.CardNotFound, StatementUnavailable),
+)
+async def read_any_statement(card_id: UUID, _: AdminOrAuditor, parts: TheParts) -> Response:
+    """The card's whole history with proofs, signed: to be verified offline, by whoever has the public key."""
+    return await answer_statement(parts, card_id, None)
 
 
 @router.get("/events", summary="The whole stream", response_model=EventPage)

@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from api.bodies import StrictRoute
 from api.dependencies import AdminOrAuditor, TheParts
 from api.models import System
+from projections.proofs.checkpoints import read_newest
 from projections.read_model import status
 from wallet_sync.upkeep import last_sweep
 from wallet_sync.wallet_work import backlog
@@ -17,13 +18,21 @@ router = APIRouter(tags=["system"], route_class=StrictRoute)
 @router.get("/system", summary="Positions and lags", response_model=System)
 async def read_system(_: AdminOrAuditor, parts: TheParts) -> Any:
     """The newest position of the stream, how far each projection is, what waits, and what wallets are owed."""
-    head = await parts.reader.last_position()
+    head, sealed = await parts.reader.last_position(), await read_newest(parts.reader)
     return {
         "position": head,
         "projections": [
             {**projection, "lag_events": max(head - projection["position"], 0)}
             for projection in await status(parts.reader)
         ],
+        "checkpoint": None
+        if sealed is None
+        else {
+            "tree_size": sealed.size,
+            "position": sealed.position,
+            "lag_events": max(head - sealed.position, 0),
+            "sealed_at": sealed.sealed_at,
+        },
         "commands_waiting": parts.ledger.committer.waiting,
         "wallets": {"backlog": await backlog(parts.reader), "sweep": await last_sweep(parts.reader)},
         "apple_certificate_days_left": None if parts.apple is None else parts.apple.days_left(),

@@ -21,14 +21,16 @@ from api.dependencies import (
     facts,
     maybe_once,
 )
+from api.errors import StatementUnavailable
 from api.limits import Lookups
-from api.models import Card, LookedUpCard, Page, Transaction
+from api.models import Card, LookedUpCard, Page, Statement, Transaction
 from api.openapi import responses
 from api.paging import PageByPosition, PageByTime, TimeRange
 from api.people import Email, PhoneText, phone_number
 from api.problems import PROBLEMS
 from api.shapes import Body, Language, Name, Reason, Search, Uuid
 from api.shapes import CardReference as CardText
+from api.statements import answer_statement
 from api.vendor.responses import CARD_PROBLEMS, PROGRAM_PROBLEMS, READ_PROBLEMS
 from ledger.commands.caller import Caller, utc_now
 from ledger.commands.cards import Customer
@@ -178,6 +180,17 @@ async def list_card_transactions(
         reader, card_id=card_id, start=between.start, end=between.end, before=window.before, limit=window.ask
     )
     return window.page(rows)
+
+
+@router.get(
+    "/cards/{card_id}/statement",
+    summary="A card's statement",
+    response_model=Statement,
+    responses=responses(CardNotFound, StatementUnavailable),
+)
+async def read_statement(card_id: UUID, caller: ToRead, parts: TheParts) -> Response:
+    """The card's whole history with proofs, signed: to be verified offline, by whoever has the public key."""
+    return await answer_statement(parts, card_id, caller.vendor_id)
 
 
 @router.get(

@@ -6,7 +6,7 @@ What a farewell holds of a phone is sealed or a digest, and goes when the phone 
 from alembic import op
 
 revision = "0006"
-down_revision = "0004"
+down_revision = "0005"
 
 # Whoever is forgotten has a stream that says so. A new key under the same id would not open what was sealed before, and
 # would hide that it cannot be opened.

@@ -16,9 +16,12 @@ from api.wallets import apple_wallet_state
 from ledger.seal import MasterKey
 from migrations.local_postgres import LocalPostgres
 from migrations.upgrade import current, head
+from projections.proofs.sealer import Sealer
+from projections.proofs.verify_statement import Kind
 from projections.read_model import Projector
 from projections.rebuild import TABLES
 from tests.databases import BIN_DIR, database, directory_for_servers, durable_server
+from tests.projections.proofs.statements import KEY, STRANGER, made
 from tests.projections.stories import MASTER_KEY, Store, busy_days, enrolled, stamped
 from tests.service import ADMIN_KEY, REAL, free_port
 
@@ -221,3 +224,51 @@ def test_a_master_key_of_the_data_directory_is_exchanged_while_nothing_runs() ->
         with LocalPostgres(data / "postgres", bin_dir=BIN_DIR):
             refused = ask("keys", "rotate-master", **embedded)
         assert refused.returncode == 2 and "Stop it" in refused.stderr
+
+
+def test_a_sealing_key_is_made_once_shown_and_rotated(filled_url: str, tmp_path: Path) -> None:
+    settings = {
+        "LOYALTY_SEALING_KEY_FILE": str(tmp_path / "sealing_key"),
+        "LOYALTY_PUBLIC_URL": "https://loyalty.example.com",
+    }
+    nothing = ask("keys", "show", url=filled_url, **settings)
+    assert (nothing.returncode, nothing.stdout) == (1, "") and "no sealing key" in nothing.stderr
+    made = ask("keys", "make", url=filled_url, **settings)
+    assert made.returncode == 0 and made.stdout.startswith("loyalty.example.com/ledger+"), made.stderr
+    assert ask("keys", "show", url=filled_url, **settings).stdout == made.stdout
+    again = ask("keys", "make", url=filled_url, **settings)
+    assert again.returncode == 2 and "keys rotate" in again.stderr and "Traceback" not in again.stderr
+    rotated = ask("keys", "rotate", url=filled_url, **settings)
+    assert rotated.returncode == 0 and rotated.stdout != made.stdout
+    assert ask("keys", "show", url=filled_url, **settings).stdout == rotated.stdout
+    accepted = ask("keys", "accept-restore", "--reason", "none", url=filled_url, **settings)
+    assert accepted.returncode == 2 and "nothing to accept" in accepted.stderr
+    assert ask("keys", "accept-restore", "--reason", "a\nb", url=filled_url, **settings).returncode == 2
+
+
+def test_a_statement_is_verified_without_a_database(tmp_path: Path) -> None:
+    file = tmp_path / "statement.json"
+    file.write_text(json.dumps(made()))
+    held = ask("verify", str(file), "--key", str(KEY.verifier))
+    assert held.returncode == 0 and "Balance: 1 stamps, 0 points." in held.stdout, held.stderr
+    other = ask("verify", str(file), "--key", str(STRANGER.verifier))
+    assert (other.returncode, other.stdout) == (Kind.WRONG_KEY, "") and "does not hold" in other.stderr
+
+
+def test_the_whole_store_is_verified_and_the_first_fault_named(filled_url: str, tmp_path: Path) -> None:
+    settings = {"LOYALTY_SEALING_KEY_FILE": str(tmp_path / "sealing_key")}
+    assert ask("keys", "make", url=filled_url, **settings).returncode == 0
+    Sealer(filled_url, tmp_path / "sealing_key").catch_up()
+    well = ask("verify", url=filled_url, **settings)
+    assert (well.returncode, "every chain is whole" in well.stdout) == (0, True), well.stderr
+    execute(
+        filled_url,
+        "SET session_replication_role = replica; UPDATE stored_events SET state = state || ' '"
+        f" WHERE originator_id = '{CARD}' AND originator_version = 2",
+    )
+    wrong = ask("verify", url=filled_url, **settings)
+    assert (wrong.returncode, wrong.stdout) == (1, "")
+    assert "event-changed at position" in wrong.stderr and str(CARD) in wrong.stderr
+    elsewhere = ask("verify", "--key", str(KEY.verifier), url=filled_url, **settings)
+    assert elsewhere.returncode == 1 and "does not hold" in elsewhere.stderr
+    assert ask("verify", url=filled_url, LOYALTY_SEALING_KEY_FILE=str(tmp_path / "gone")).returncode == 1

@@ -12,6 +12,9 @@ from api import serving
 from api.database import Database
 from api.key_files import Keys
 from api.settings import Settings
+from ledger.commands.caller import utc_now
+from projections.proofs.sealer import connected
+from projections.proofs.sealing_keys import make_first_key
 from tests.databases import database, durable_server
 from tests.service import ADMIN_KEY, MASTER_KEY, REAL, ServiceProcess, eventually
 
@@ -43,7 +46,11 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess
         durable_server() as server,
         database(server.start(), upgraded=True) as url,
     ):
-        service = ServiceProcess((REAL, "run"), tmp_path_factory.mktemp("served") / "log", url)
+        folder = tmp_path_factory.mktemp("served")
+        key_file = folder / "sealing_key"
+        with connected(url) as connection:
+            make_first_key(connection, key_file, "shop.example/ledger", utc_now())
+        service = ServiceProcess((REAL, "run"), folder / "log", url, LOYALTY_SEALING_KEY_FILE=str(key_file))
         yield service
         service.end()
 
@@ -60,13 +67,14 @@ def test_it_ends_in_order_when_it_is_told_to(stopped: ServiceProcess, how: signa
 
 def projector_of(served: ServiceProcess) -> psutil.Process:
     assert served.process is not None
-    (child,) = psutil.Process(served.process.pid).children()
-    return child  # The database is somebody else's: it has no other.
+    children = psutil.Process(served.process.pid).children()
+    (projector,) = (child for child in children if "api.projecting" in child.cmdline())
+    return projector
 
 
 def holder(served: ServiceProcess) -> str | None:
     """Who keeps the tables up."""
-    name: str | None = served.rows("SELECT holder FROM projections")[0]["holder"]
+    name: str | None = served.rows("SELECT holder FROM projections WHERE name = 'query_tables'")[0]["holder"]
     return name
 
 
@@ -84,3 +92,11 @@ def test_killed_it_leaves_no_projector_behind(stopped: ServiceProcess) -> None:
     stopped.kill()
     projector.wait(10)
     assert holder(stopped) is None
+
+
+def test_what_is_recorded_is_sealed(stopped: ServiceProcess) -> None:
+    served = stopped.start().ready()
+    vendor = served.admin.vendor()
+    eventually(lambda: served.rows("SELECT number FROM checkpoints"), 10)
+    assert served.events(vendor["id"])
+    served.kill()

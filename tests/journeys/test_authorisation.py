@@ -82,6 +82,7 @@ def scene(service: Service) -> Scene:
         "card_number": card["card_number"],
         "code": ok(service.admin.get(f"/vendors/{owner.vendor_id}"))["code"],
     }
+    service.seal()
     return Scene(service, owner, stranger, service.till(issued["key"], owner.vendor_id), objects)
 
 

@@ -74,6 +74,7 @@ def scene(service: Service) -> Scene:
         "key_id": str(uuid4()),
         "code": ok(service.admin.get(f"/vendors/{till.vendor_id}"))["code"],
     }
+    service.seal()
     return Scene(str(service.http.base_url).rstrip("/"), till, objects, service.admin.vendor()["id"])
 
 

@@ -271,11 +271,12 @@ def test_a_database_of_ones_own_is_prepared_and_served_as_the_guide_says() -> No
 
         its_environment = dict(pair.split("=", 1) for pair in exported.split("\0") if pair)
         (both,) = blocks(processes, "bash")
-        serve, project = both.splitlines()
-        address, logs = f"http://127.0.0.1:{port}", (folder / "serve.log", folder / "project.log")
+        serve, project, seal = both.splitlines()
+        address, logs = f"http://127.0.0.1:{port}", [folder / f"{name}.log" for name in ("serve", "project", "seal")]
         with (
             started(serve, folder, its_environment, logs[0]) as serving,
             started(project, folder, its_environment, logs[1]),
+            started(seal, folder, its_environment, logs[2]),
         ):
             wait_until_ready(address, serving, logs[0])
             admin = {"Authorization": f"Bearer {its_environment['LOYALTY_ADMIN_KEY']}"}
@@ -284,3 +285,4 @@ def test_a_database_of_ones_own_is_prepared_and_served_as_the_guide_says() -> No
             vendors = f"{address}/api/v1/admin/loyalty/vendors"
             ok(httpx2.post(vendors, json=vendor | more, headers=admin))
             eventually(lambda: httpx2.get(vendors, headers=admin).json()["items"], 20, logs[1].read_text)
+            eventually(lambda: '"sealed"' in logs[2].read_text(), 20, logs[2].read_text)
