@@ -33,7 +33,7 @@ LEDGER_LAYERS = (
     {"decision"},
     {"stream"},
     {"master_keys"},
-    {"codec", "seal", "ids"},
+    {"codec", "seal", "ids", "private_files"},
     {"rewards", "reversal", "history"},
     {"card_life", "earning"},
     {"attempts", "card", "program", "staff_pin", "subject", "vendor", "wallet_pass"},
