@@ -1,9 +1,8 @@
 """A balance is proved: the statement of a card, verified by a file that knows nothing of the service."""
 
-from pathlib import Path
-
 import pytest
 
+from projections.proofs.notes import SigningKey
 from projections.proofs.verify_statement import Fault, Kind, Verified, VerifierKey, verify
 from tests.service import Client, Service, Till, ok, problem
 
@@ -88,5 +87,12 @@ def test_without_a_seal_or_a_key_there_is_no_statement(own_service: Service, sho
     told = shop.get(f"/cards/{card['id']}/statement")
     assert problem(told, 503, "statement_unavailable") and told.headers["Retry-After"] == "60"
     own_service.seal()
-    Path(own_service._settings.sealing_key_path).unlink()
+    own_service._settings.sealing_key_path.unlink()
+    problem(shop.get(f"/cards/{card['id']}/statement"), 503, "statement_unavailable")
+
+
+def test_a_key_that_was_never_recorded_signs_no_statement(own_service: Service, shop: Till) -> None:
+    card = shop.card(shop.program()["id"])
+    own_service.seal()
+    own_service._settings.sealing_key_path.write_text(SigningKey.new("shop.example/ledger").to_text())
     problem(shop.get(f"/cards/{card['id']}/statement"), 503, "statement_unavailable")

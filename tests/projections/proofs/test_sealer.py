@@ -8,12 +8,14 @@ from itertools import pairwise
 from uuid import uuid4
 
 import pytest
+from structlog.testing import capture_logs
 
 from migrations.upgrade import upgrade
 from projections.proofs.restores import accept_restore
-from projections.proofs.sealer import Sealer
+from projections.proofs.sealer import REFUSED_SECONDS, Sealer, connected
 from projections.proofs.sealing_keys import SealingRefused
 from projections.proofs.verify_statement import open_note
+from projections.read_model import LeaseLost
 from tests.projections.proofs.sealing import ORIGIN, SealedStore
 from tests.service import eventually
 
@@ -257,3 +259,33 @@ def test_an_empty_database_under_a_key_that_has_signed_is_behind(store: SealedSt
     lost = store.seal()
     upgrade(empty_database_url)
     assert f"a checkpoint over {lost.size} events" in refused(SealedStore(empty_database_url, store.key_file))
+
+
+def test_without_the_remembered_checkpoint_the_tree_must_still_go_on_from_the_newest_one(store: SealedStore) -> None:
+    store.seal()
+    store.remembered.unlink()
+    store.execute("UPDATE tree_tiles SET hashes = overlay(hashes placing '\\x00' from 40) WHERE level = 0 AND tile = 0")
+    store.stamp()
+    with pytest.raises(SealingRefused, match="does not go on from what was signed"):
+        store.seal()
+
+
+def test_a_sealer_whose_lease_is_gone_writes_nothing(store: SealedStore) -> None:
+    sealer = store.sealer()
+    with connected(store.url) as connection:
+        token = sealer._take_lease(connection)
+        assert token is not None
+        sealing = sealer._begin(connection, token)
+        store.execute("UPDATE projections SET fencing_token = fencing_token + 1")
+        with pytest.raises(LeaseLost):
+            sealer._seal_next(connection, sealing)
+    assert store.seal_count() == 0
+
+
+def test_a_refusal_is_logged_once(store: SealedStore) -> None:
+    store.seal()
+    store.key_file.unlink()
+    with capture_logs() as lines, running(store.sealer()):
+        eventually(lambda: store.refusal() is not None)
+        threading.Event().wait(2 * REFUSED_SECONDS + 0.5)
+    assert [line["event"] for line in lines].count("sealing-refused") == 1

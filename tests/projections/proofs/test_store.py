@@ -8,6 +8,7 @@ import pytest
 
 from ledger.stream import digest, first_prev
 from projections.proofs.notes import SigningKey, sign
+from projections.proofs.restores import accept_restore
 from projections.proofs.sealing_keys import key_text
 from projections.proofs.store import Findings, verify_store
 from projections.proofs.verify_statement import Checkpoint
@@ -239,3 +240,16 @@ def test_where_nothing_is_sealed_the_chains_are_verified_all_the_same(store: Sea
     with psycopg.connect(store.url, autocommit=True) as connection:
         *_, findings = verify_store(connection, None)
     assert (findings.first, findings.checkpoints) == ({}, 0) and findings.events > 0
+
+
+def test_checkpoints_of_a_past_that_was_given_up_are_counted_and_no_fault(sealed: SealedStore) -> None:
+    sealed.execute(
+        "DELETE FROM stored_events WHERE notification_id > (SELECT max(notification_id) - 3 FROM stored_events)"
+    )
+    accept_restore(sealed.url, sealed.key_file, "lost in a crash", NOW)
+    before = sealed.seal_count()
+    sealed.stamp(uuid4(), count=5)
+    sealed.seal()
+    findings = found(sealed)
+    assert findings.given_up == before - 1 and findings.checkpoints == sealed.seal_count() - before + 1
+    assert set(findings.first) <= {"head-differs"}  # The state rows are ahead of the events that are gone.

@@ -6,6 +6,7 @@ import psycopg
 import pytest
 
 from projections.proofs.merkle import Frontier, consistency_proof, inclusion_proof, root
+from projections.proofs.store import Findings, _look_further_above
 from projections.proofs.tiles import TILES, GrowingTree, TilesIncomplete, as_columns, node_of, tiles_of, wanted
 from projections.proofs.verify_statement import root_from_inclusion, verify_consistency
 
@@ -40,6 +41,12 @@ def test_three_levels_of_tiles_are_the_tree(database_url: str, leaves: list[byte
             node = node_of(tiles_of(connection.execute(TILES, as_columns(places), binary=True).fetchall()))
             proof = inclusion_proof(index, SIZE, node)
             assert root_from_inclusion(index, SIZE, leaves[index], proof) == roots[SIZE]
+        findings = Findings()
+        _look_further_above(connection, SIZE, findings)
+        assert findings.first == {}
+        connection.execute("UPDATE tree_tiles SET hashes = sha256(hashes) WHERE level = 2")
+        _look_further_above(connection, SIZE, findings)
+        assert set(findings.first) == {"tree-changed"}
         row = connection.execute("SELECT positions FROM tree_tiles WHERE level = 0 AND tile = 1").fetchone()
         assert row is not None and row[0] == [2 * n + 1 for n in range(256, 512)]
 
