@@ -68,7 +68,7 @@ async def _push(settings: Settings, database_url: str, master_key: MasterKey, st
         wallets: list[_Apple | _Google] = []
         if settings.apple_pass_type_id is not None:
             ring = KeyRing(apple_key_files(settings))
-            wallets.append(_Apple(settings, ledger, ring, master_key))
+            wallets.append(_Apple(settings, ledger, master_key, ring))
         if settings.google_issuer_id is not None:
             wallets.append(_Google(settings, ledger, master_key))
         for wallet in wallets:
@@ -99,10 +99,10 @@ class _Apple:
 
     unfit = "apple-wallet-unfit"
 
-    def __init__(self, settings: Settings, ledger: Ledger, ring: KeyRing, master_key: MasterKey) -> None:
+    def __init__(self, settings: Settings, ledger: Ledger, master_key: MasterKey, ring: KeyRing) -> None:
         self._settings = settings
-        self._master_key = master_key
         self._ledger = ledger
+        self._master_key = master_key
         self._ring = ring
         self._signer: Signer | None = None
         self._push: ApplePush | None = None
@@ -116,8 +116,8 @@ class _Apple:
             self._push = ApplePush(
                 signer, utc_now, base_url=self._settings.apple_push_url, ca_file=self._settings.apple_push_ca
             )
-        taken = await push_due(self._ledger, self._push, utc_now, random.Random())
-        return taken + await push_farewells(self._ledger.reader, self._master_key, self._push, random.Random())
+        pushed = await push_due(self._ledger, self._push, utc_now, random.Random())
+        return pushed + await push_farewells(self._ledger.reader, self._master_key, self._push, random.Random())
 
     async def close(self) -> None:
         if self._push is not None:

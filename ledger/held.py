@@ -110,8 +110,9 @@ PLACES: tuple[Place, ...] = (
         "stream",
         "cards",
         "SELECT id, program_id, card_number, qr_code_data, language, stamp_count, total_stamps_earned, stamps_redeemed,"
-        " points_balance, total_points_earned, points_redeemed, apple_serial_number, google_object_id, last_stamp_at,"
-        " last_points_at, last_redemption_at, status, replaced_by, version, created_at, updated_at"
+        " points_balance, total_points_earned, points_redeemed, apple_serial_number, google_object_id,"
+        " is_saved_at_google, last_stamp_at, last_points_at, last_redemption_at, status, replaced_by, version,"
+        " created_at, updated_at"
         " FROM loyalty_cards WHERE id = ANY(%(cards)s) ORDER BY created_at, id",
     ),
     Place(
@@ -120,7 +121,13 @@ PLACES: tuple[Place, ...] = (
         "Ids, numbers, the language, and beside them what the card counts.",
         "stays",
     ),
-    Place("loyalty_cards", ("google_object_id", "google_object_jwt", "apple_auth_token"), "Not kept.", "stays"),
+    Place(
+        "loyalty_cards",
+        ("google_object_id", "is_saved_at_google"),
+        "The card's name at Google, made of its id, and whether Google says that it is in a wallet.",
+        "stays",
+    ),
+    Place("loyalty_cards", ("google_object_jwt", "apple_auth_token"), "Not kept.", "stays"),
     Place(
         "loyalty_transactions",
         ("id", "card_id", "related_card_id", "order_reference", "external_ref", "reason", "actor_id", "request_id"),
@@ -154,16 +161,29 @@ PLACES: tuple[Place, ...] = (
         "A digest of what the pass says, to notice changes.",
         "stream",
         "passes",
-        "SELECT card_id, revision, changed_at FROM wallet_passes WHERE card_id = ANY(%(cards)s) ORDER BY card_id",
+        "SELECT card_id, revision, changed_at, fetched_at FROM wallet_passes WHERE card_id = ANY(%(cards)s)"
+        " ORDER BY card_id",
     ),
+    Place("wallet_passes", ("fetched_at",), "When a phone, nobody knows which, last fetched the card's pass.", "stays"),
     Place(
         "wallet_work",
-        ("id", "card_id", "last_error"),
-        "What a wallet is still owed.",
+        ("id", "card_id", "last_error", "asked_at"),
+        "What a wallet is still owed, and when a phone last asked what changed.",
         "stream",
         "owed_to_wallets",
-        "SELECT channel, id, card_id, desired, synced, last_tried_at, last_done_at, last_error FROM wallet_work"
-        " WHERE card_id = ANY(%(cards)s) ORDER BY channel, id",
+        "SELECT channel, id, card_id, desired, synced, last_tried_at, last_done_at, last_error, asked_at"
+        " FROM wallet_work WHERE card_id = ANY(%(cards)s) ORDER BY channel, id",
+    ),
+    Place(
+        "google_alerts",
+        ("card_id", "rewards", "rung_at"),
+        "How many rewards the card showed at Google, and when it rang for another one.",
+        "stream",
+        "alerts",
+        "SELECT card_id, rewards, rung_at FROM google_alerts WHERE card_id = ANY(%(cards)s) ORDER BY card_id",
+    ),
+    Place(
+        "google_nonces", ("nonce",), "Google's own words for messages that somebody saved or removed a card.", "time"
     ),
     Place(
         "wallet_farewells",
@@ -171,7 +191,6 @@ PLACES: tuple[Place, ...] = (
         "How a forgotten person's phones are reached once more: a keyed digest, and a sealed token.",
         "time",
     ),
-    Place("google_alerts", ("card_id",), "When a card rang at Google.", "stays"),
     Place("rate_counts", ("subject",), "How often an address asked: a keyed digest.", "stays"),
     Place("pin_turns", ("turn_id", "holder"), "Whose turn it is to check a PIN.", "time"),
     Place(
@@ -199,7 +218,7 @@ NOBODYS: dict[str, str] = {
     " created_at updated_at state",
     "loyalty_cards": "program_id vendor_id stamp_count total_stamps_earned stamps_redeemed points_balance"
     " total_points_earned points_redeemed cycle_version recent_stamps last_stamp_at last_points_at last_redemption_at"
-    " is_active is_saved_at_google status version position created_at updated_at",
+    " is_active status version position created_at updated_at",
     "loyalty_transactions": "program_id vendor_id location_id terminal_id actor_type authenticated_by channel"
     " causation_id transaction_type event_name stamps_delta points_delta stamps_balance_after points_balance_after"
     " purchase_amount_minor net_amount_minor refund_amount_minor currency reward_id reward_description"
@@ -209,11 +228,10 @@ NOBODYS: dict[str, str] = {
     "staff_pins": "vendor_id program_id operations is_active failed_attempts locks_in_a_row locked_until version"
     " position created_at updated_at",
     "apple_device_registrations": "pass_type_identifier version position created_at updated_at",
-    "wallet_passes": "program_id revision changed_at number nudge fetched_number fetched_revision fetched_at",
-    "wallet_work": "channel desired synced owed_since due_at failures last_status last_tried_at last_done_at asked_at"
+    "wallet_passes": "program_id revision changed_at number nudge fetched_number fetched_revision",
+    "wallet_work": "channel desired synced owed_since due_at failures last_status last_tried_at last_done_at"
     " look_again_at times_again is_parked leased_until",
-    "google_alerts": "rewards rung_at",
-    "google_nonces": "nonce expires_at",
+    "google_nonces": "expires_at",
     "paces": "name next_at",
     "wallet_farewells": "vendor_id pass_type_id position until due_at failures asked_at",
     "vendors": "id code name country timezone currency languages is_active version position created_at updated_at"

@@ -41,6 +41,7 @@ CARRIED = (
     "apple authentication tokens",
     "apple registrations",
     "apple serial numbers",
+    "device digests",
     "farewells",
     "fingerprints",
     "look-ups",

@@ -267,6 +267,7 @@ MIGRATIONS = (
     ("Imports", "migrations.versions.0003_imports"),
     ("Wallets", "migrations.versions.0004_wallet_work"),
     ("Checkpoints", "migrations.versions.0005_checkpoints"),
+    ("Forgetting", "migrations.versions.0006_forgetting"),
 )
 CREATE_TABLE = re.compile(r"CREATE (?:UNLOGGED )?TABLE (\w+) \(\n(.*?)\n\)", re.DOTALL)
 ADD_COLUMN = re.compile(r"ALTER TABLE (\w+) ADD COLUMN (.*)")

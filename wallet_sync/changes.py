@@ -4,6 +4,7 @@ A pass shows its card, its program and its vendor: the newest position of the th
 Some changes have no event, such as rules whose day has come: they count nudges beside it. Either only grows.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -74,11 +75,15 @@ async def change_of(queries: Queries, card_id: UUID) -> Change:
     return Change(*found[0]) if found else Change(0, 0)
 
 
-async def changed_since(queries: Queries, device: str, pass_type_id: str, tag: str | None) -> tuple[list[str], str]:
+async def changed_since(
+    queries: Queries, device: str, pass_type_id: str, tag: str | None, erased: Sequence[tuple[str, int]] = ()
+) -> tuple[list[str], str]:
     """A phone's passes that changed since the tag it was given before, and the tag for the next time.
 
     Args:
         tag: What cannot be read is no tag of ours: then everything has changed.
+        erased: Passes the phone is to fetch once more although it is not registered any more: each one's serial number,
+            and the position of its erasure.
 
     Returns: Serial numbers, none where nothing changed or the phone is not known. Where there are some, the tag is
         another one than before.
@@ -88,7 +93,8 @@ async def changed_since(queries: Queries, device: str, pass_type_id: str, tag: s
     position, nudge = _parts(tag)
     changed: list[str] = []
     newest = [max(position, 0), max(nudge, 0)]
-    for serial, its_position, its_nudge in await queries.rows(OF_PHONE, (device, pass_type_id)):
+    passes = await queries.rows(OF_PHONE, (device, pass_type_id))
+    for serial, its_position, its_nudge in [*passes, *((*told, 0) for told in erased)]:
         if its_position > position or its_nudge > nudge:
             changed.append(serial)
             newest = [max(newest[0], its_position), max(newest[1], its_nudge)]

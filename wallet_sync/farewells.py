@@ -15,7 +15,6 @@ from ledger.personal import Secret
 from ledger.seal import MasterKey, SealBroken, farewell_digest, unseal
 from projections.table import Queries
 from wallet_sync.apple_push import ApplePush, pause_after
-from wallet_sync.changes import NUDGES, Change
 
 BATCH = 200
 LEASE = timedelta(seconds=60)
@@ -92,16 +91,16 @@ async def _push(
             await queries.rows(AGAIN, (ALARM_PAUSE, id_))
 
 
-async def asked(queries: Queries, master_key: MasterKey, device: str, pass_type_id: str) -> tuple[list[str], int]:
-    """Serial numbers of passes that this phone should fetch once more, and what its tag must have come to; 0: none."""
+async def asked(queries: Queries, master_key: MasterKey, device: str, pass_type_id: str) -> list[tuple[str, int]]:
+    """Serial numbers of passes that this phone should fetch once more, each with the position of its erasure."""
     rows = await queries.rows(ASKED, (farewell_digest(master_key, device), pass_type_id))
-    return [serial for serial, _ in rows], max((position for _, position in rows), default=0) * NUDGES
+    return [(serial, position) for serial, position in rows]
 
 
-async def owed(queries: Queries, pass_type_id: str, serial: str) -> Change | None:
-    """The change that the empty pass is, where some phone has yet to fetch it; None where none has."""
+async def owed(queries: Queries, pass_type_id: str, serial: str) -> int | None:
+    """The position of the erasure, where some phone has yet to fetch the empty pass; None where none has."""
     ((position,),) = await queries.rows(OWED, (serial, pass_type_id))
-    return None if position is None else Change(position, 0)
+    return None if position is None else int(position)
 
 
 async def heard(queries: Queries, pass_type_id: str, serial: str) -> None:

@@ -60,7 +60,13 @@ class Issuer:
         )
 
     def loyalty_object(self, card: Mapping[str, Any], merchant: str) -> dict[str, Any]:
-        """A card as its object. `card` as `CardCommands.look_up` tells it, with its program."""
+        """A card as its object; one whose holder was forgotten says nothing any more, and cannot be used.
+
+        Args:
+            card: As `CardCommands.look_up` tells it, with its program.
+        """
+        if card["status"] == "erased":
+            return google_pass.erased_object(id=self.object_id(card["id"]), class_id=self.class_id(card["program_id"]))
         content = pass_content(card, card["program"], self.texts, merchant=merchant, issuer=self.contact)
         picture = google_pictures.progress_name(content)
         return google_pass.loyalty_object(
@@ -69,6 +75,3 @@ class Issuer:
             class_id=self.class_id(card["program_id"]),
             hero_url=None if picture is None else self.picture_url(picture),
         )
-
-    def erased_object(self, card_id: UUID, program_id: UUID) -> dict[str, Any]:
-        return google_pass.erased_object(id=self.object_id(card_id), class_id=self.class_id(program_id))

@@ -13,7 +13,6 @@ import structlog
 
 from ledger.commands import Ledger
 from ledger.commands.references import CardReference
-from ledger.errors import CardIsErased, CardNotFound
 from wallet_sync.google_client import Answer, GoogleClient, GoogleRefused
 from wallet_sync.google_issuer import Issuer
 from wallet_sync.google_pass import OWNED
@@ -52,7 +51,7 @@ async def sweep(ledger: Ledger, issuer: Issuer, client: GoogleClient, owed: Owed
                 log.warning("google-object-unknown", id=str(found.get("id")))
                 continue
             missing.discard(card_id)
-            if not await _is_as_it_should_be(ledger, issuer, card_id, owed.id, found):
+            if not await _is_as_it_should_be(ledger, issuer, card_id, found):
                 differing.append(card_id)
         if page is None:
             break
@@ -62,16 +61,10 @@ async def sweep(ledger: Ledger, issuer: Issuer, client: GoogleClient, owed: Owed
     return Answer("done", 200, None, None)
 
 
-async def _is_as_it_should_be(
-    ledger: Ledger, issuer: Issuer, card_id: UUID, program_id: UUID, found: Mapping[str, Any]
-) -> bool:
-    try:
-        card = await ledger.cards.look_up(CardReference(str(card_id)), None)
-    except (CardNotFound, CardIsErased):
-        wanted = issuer.erased_object(card_id, program_id)
-    else:
-        vendor = await ledger.vendors.find(card["vendor_id"])
-        wanted = issuer.loyalty_object(card, vendor["name"])
+async def _is_as_it_should_be(ledger: Ledger, issuer: Issuer, card_id: UUID, found: Mapping[str, Any]) -> bool:
+    card = await ledger.cards.look_up(CardReference(str(card_id)), None)
+    vendor = await ledger.vendors.find(card["vendor_id"])
+    wanted = issuer.loyalty_object(card, vendor["name"])
     return all(_is_shown(wanted.get(name), found.get(name)) for name in OWNED["loyaltyObject"])
 
 

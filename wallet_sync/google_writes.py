@@ -16,7 +16,6 @@ import structlog
 
 from ledger.commands import Ledger
 from ledger.commands.references import CardReference
-from ledger.errors import CardIsErased, CardNotFound
 from ledger.stream import Actor
 from projections.table import Queries
 from wallet_sync.google_client import Answer, GoogleClient, GoogleRefused
@@ -41,12 +40,12 @@ INSERT INTO paces AS p (name, next_at) VALUES ('google', clock_timestamp())
 ON CONFLICT (name) DO UPDATE SET next_at = greatest(p.next_at + %s, clock_timestamp())
 RETURNING extract(epoch FROM next_at - clock_timestamp())::float8
 """
-PROGRAM_OF = "SELECT program_id, vendor_id FROM loyalty_cards WHERE id = %s"
 ALERTS = "SELECT rewards, rung_at FROM google_alerts WHERE card_id = %s"
 KEEP_ALERTS = """
 INSERT INTO google_alerts (card_id, rewards, rung_at) VALUES (%s, %s, %s)
 ON CONFLICT (card_id) DO UPDATE SET rewards = excluded.rewards, rung_at = excluded.rung_at
 """
+FORGET_ALERTS = "DELETE FROM google_alerts WHERE card_id = %s"
 
 log = structlog.get_logger("wallet_sync.google_writes")
 
@@ -120,26 +119,19 @@ class _Work:
         return await self._client.put("loyaltyClass", self._issuer.loyalty_class(program, vendor["name"]))
 
     async def write_object(self, owed: Owed) -> Answer:
-        try:
-            card = await self._ledger.cards.look_up(CardReference(str(owed.id)), None)
-        except (CardNotFound, CardIsErased):
-            return await self._erase(owed.id)
-        if card["status"] == "erased":
-            return await self._erase(owed.id)
+        card = await self._ledger.cards.look_up(CardReference(str(owed.id)), None)
         vendor = await self._ledger.vendors.find(card["vendor_id"])
         body, rewards = self._issuer.loyalty_object(card, vendor["name"]), card["rewards_available"]
-        rung_at = await self._alert(owed.id, rewards)
+        is_erased = card["status"] == "erased"
+        rung_at = None if is_erased else await self._alert(owed.id, rewards)
         if rung_at is not None:
             body["notifyPreference"] = "NOTIFY_ON_UPDATE"
         answer = await self._put_object(body, card["program_id"])
-        if answer.what == "done":
+        if answer.what == "done" and is_erased:
+            await self._ledger.reader.rows(FORGET_ALERTS, (owed.id,))
+        elif answer.what == "done":
             await self._keep_alerts(owed.id, rewards, rung_at)
         return answer
-
-    async def _erase(self, card_id: UUID) -> Answer:
-        rows = await self._ledger.reader.rows(PROGRAM_OF, (card_id,))
-        assert rows, "a card that was followed is in the tables"
-        return await self._put_object(self._issuer.erased_object(card_id, rows[0][0]), rows[0][0])
 
     async def _put_object(self, body: Mapping[str, Any], program_id: UUID) -> Answer:
         answer = await self._client.put("loyaltyObject", body)

@@ -8,6 +8,7 @@ import hmac
 import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 from http import HTTPStatus
@@ -146,9 +147,8 @@ async def list_changed_passes(
     """The phone's passes that changed since; 204 where none did. Without a token: who knows the phone's id may ask."""
     if not (DEVICE.fullmatch(device) and DEVICE.fullmatch(pass_type_id)):
         return Response(status_code=HTTPStatus.NO_CONTENT)
-    serials, tag = await changed_since(reader, device, pass_type_id, passes_updated_since)
-    empty, newest = await farewells.asked(reader, parts.master_key, device, pass_type_id)
-    serials, tag = serials + empty, str(max(int(tag), newest))
+    erased = await farewells.asked(reader, parts.master_key, device, pass_type_id)
+    serials, tag = await changed_since(reader, device, pass_type_id, passes_updated_since, erased)
     noting = BackgroundTask(_noted, note_asked, reader, device, pass_type_id)
     if not serials:
         return Response(status_code=HTTPStatus.NO_CONTENT, background=noting)
@@ -187,12 +187,14 @@ async def read_pass(
 
 
 async def _farewell(found: Stream, apple: AppleWallet, ledger: Ledger, reader: Reader) -> Response:
-    change = await farewells.owed(reader, found.state.pass_type_id, found.state.serial_number)
-    content = None if change is None else await _made(apple, ledger, found)
-    if change is None or content is None:
+    position = await farewells.owed(reader, found.state.pass_type_id, found.state.serial_number)
+    content = None if position is None else await _made(apple, ledger, found)
+    if position is None or content is None:
         return _unauthorized()
     await farewells.heard(reader, found.state.pass_type_id, found.state.serial_number)
-    headers = {"Last-Modified": format_datetime(change.last_modified, usegmt=True), "Cache-Control": "no-store"}
+    change = await change_of(reader, found.state.card_id)  # The tables may trail, and nudges were counted already.
+    last_modified = replace(change, position=max(change.position, position)).last_modified
+    headers = {"Last-Modified": format_datetime(last_modified, usegmt=True), "Cache-Control": "no-store"}
     return Response(content, media_type=MEDIA_TYPE, headers=headers)
 
 

@@ -47,7 +47,7 @@ log = structlog.get_logger("api.public.google")
     summary="The link that saves the card in Google Wallet",
     response_class=Response,
     status_code=HTTPStatus.FOUND,
-    responses=responses(errors.CardNotFound, GoogleWalletOff, GoogleWalletUnavailable)
+    responses=responses(errors.CardNotFound, errors.CardIsErased, GoogleWalletOff, GoogleWalletUnavailable)
     | {
         200: {
             "content": {"application/json": {"schema": {"type": "object", "properties": {"url": {"type": "string"}}}}},

@@ -68,7 +68,7 @@ class PassCommands:
 
         Nothing is recorded where that is known already.
 
-        Raises: CardNotFound.
+        Raises: CardNotFound, CardIsErased.
         """
 
         def decide(state: WalletPass | None, customer_id: UUID, now: datetime) -> list[WalletPassEvent]:

@@ -189,17 +189,6 @@ def test_a_suspended_card_is_inactive_and_has_no_code(scene: Scene) -> None:
         assert "barcode" not in scene.object(card)
 
 
-def test_of_a_forgotten_person_nothing_is_left_at_google(scene: Scene) -> None:
-    card = scene.card()
-    with scene.syncing():
-        scene.saved(card)
-        ok(scene.till.post(f"/customers/{card['customer_id']}/erasure", {"reason": "asked"}))
-        soon(lambda: scene.object(card)["state"] == "INACTIVE")
-        left = scene.object(card)
-        assert not {"barcode", "loyaltyPoints", "textModulesData", "heroImage"} & left.keys()
-        assert card["card_number"] not in str(left) and card["qr_code_data"] not in str(left)
-
-
 def test_another_look_of_the_program_reaches_class_and_cards(scene: Scene) -> None:
     program = scene.till.program()
     cards = [scene.till.card(program["id"]) for _ in range(2)]
@@ -210,6 +199,74 @@ def test_another_look_of_the_program_reaches_class_and_cards(scene: Scene) -> No
         made = scene.google.held["loyaltyClass"][scene.object(cards[0])["classId"]]["id"]
         soon(lambda: scene.google.held["loyaltyClass"][made]["programName"] == "Kaffi")
         soon(lambda: all("102030" in scene.object(card)["heroImage"]["sourceUri"]["uri"] for card in cards))
+
+
+# ------------------------------------------------------------------ forgotten
+
+
+def erase(scene: Scene, card: dict[str, Any]) -> None:
+    ok(scene.till.post(f"/customers/{card['customer_id']}/erasure", {"reason": "asked"}))
+
+
+def test_a_forgotten_persons_card_says_nothing_at_google_any_more(scene: Scene) -> None:
+    program = scene.till.program(stamps_target=1, cooldown_minutes=0)
+    card = scene.till.card(program["id"], name="Léa Weber")
+    with scene.syncing():
+        scene.saved(card)
+        shown = scene.object(card)
+        assert {"heroImage", "barcode", "loyaltyPoints"} <= shown.keys() and "Léa Weber" in str(shown)
+        assert card["qr_code_data"] in str(shown) and card["card_number"] in str(shown).replace(" ", "")
+        ok(scene.till.stamp(card["id"]))  # A reward would ring, were it not for what follows.
+        erase(scene, card)
+        nothing = {"id": shown["id"], "classId": shown["classId"], "state": "INACTIVE"}
+        soon(lambda: scene.object(card) == nothing)
+        soon(lambda: scene.service.rows("SELECT * FROM google_alerts") == [])
+        soon(lambda: scene.work(card)["synced"] == scene.work(card)["desired"])
+        before = len(scene.google.calls)
+        ok(scene.till.patch(f"/programs/{program['id']}", {"card_name": "Kaffi", "card_color": "#102030"}))
+        soon(lambda: "PATCH loyaltyClass" in scene.google.calls[before:])
+        time.sleep(QUIET + 1)
+        assert scene.object(card) == nothing and scene.google.rung == []
+    assert scene.service.differences() == []
+
+
+def test_what_google_was_not_told_of_somebody_forgotten_is_not_given_up(scene: Scene) -> None:
+    card = scene.card()
+    with scene.syncing():
+        scene.saved(card)
+        scene.google.trouble = "400 badRequest"
+        ok(scene.till.stamp(card["id"]))
+        soon(lambda: scene.work(card)["is_parked"])
+        scene.google.trouble = None
+        erase(scene, card)
+        soon(lambda: "barcode" not in scene.object(card))
+
+
+def test_a_forgotten_persons_card_that_drifted_is_emptied_again_at_night(scene: Scene) -> None:
+    forgotten, other = scene.card(), scene.card()
+    with scene.syncing():
+        for card in (forgotten, other):
+            scene.saved(card)
+        shown = dict(scene.object(forgotten))
+        erase(scene, forgotten)
+        soon(lambda: "barcode" not in scene.object(forgotten))
+        soon(lambda: scene.work(forgotten)["synced"] == scene.work(forgotten)["desired"])
+    scene.object(forgotten).update(shown)
+    scene.service.rows("UPDATE wallet_work SET desired = 1, synced = 1 WHERE channel = 'sweep' RETURNING id")
+    with scene.syncing():
+        soon(lambda: "barcode" not in scene.object(forgotten))
+        assert scene.object(other)["state"] == "ACTIVE"
+
+
+def test_a_forgotten_persons_card_cannot_be_saved_any_more(scene: Scene) -> None:
+    card, saved = scene.card(), scene.card()
+    with scene.syncing():
+        scene.saved(saved)
+        for gone in (card, saved):
+            erase(scene, gone)
+            problem(scene.asked(gone), 404, "card_not_found")
+    created = "SELECT count(*) AS n FROM stored_events WHERE topic = 'google-pass-created'"
+    assert scene.service.rows(created) == [{"n": 1}]
 
 
 # ------------------------------------------------------------------ what support sees

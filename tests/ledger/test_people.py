@@ -17,6 +17,7 @@ from projections.read_model import Projector
 from tests.ledgers import MASTER_KEY, Shop, facts, rows, running_ledger
 
 PASS = {"pass_type_id": "pass.example.zess", "serial_number": "zess-1"}
+AT_GOOGLE = {"class_id": "3388.live.prog.1", "object_id": "3388.live.card.1"}
 EMAIL = "lena@zess.example"
 
 
@@ -71,8 +72,11 @@ def test_a_pass_is_not_given_out_while_its_holder_is_forgotten(database_url: str
         await erase(shop, customer)
         with pytest.raises(CardIsErased):
             await shop.ledger.passes.issue_apple(card, **PASS, caller=shop.caller)
+        with pytest.raises(CardIsErased):
+            await shop.ledger.passes.create_at_google(card, **AT_GOOGLE, caller=shop.caller)
 
     told(database_url, story)
+    assert rows(database_url, "SELECT * FROM streams WHERE stream_type = 'wallet_pass'") == []
 
 
 def test_whoever_is_enrolled_while_they_are_forgotten_is_somebody_new_when_asked_again(

@@ -27,7 +27,7 @@ from projections.proofs.verify_statement import (
 )
 from tests.examples import CARD_ID, DAY, ENROLLED, MONDAY, REDEEMED, STAMPED, envelope
 
-GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "auditing.md"
+GUIDE = Path(__file__).parents[3] / "docs" / "guides" / "auditing.md"
 BEGIN, END = "<!-- statement -->", "<!-- /statement -->"
 
 ORIGIN = "shop.example/ledger"
