@@ -12,6 +12,7 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from api import health, openapi, problem_pages, problems
+from api.admin import balances as admin_balances
 from api.admin import checkpoints as admin_checkpoints
 from api.admin import customers as admin_customers
 from api.admin import events as admin_events
@@ -50,6 +51,7 @@ ADMIN = (
     admin_customers,
     admin_programs,
     admin_events,
+    admin_balances,
     admin_checkpoints,
     admin_wallets,
     admin_system,

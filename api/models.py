@@ -231,6 +231,41 @@ class EventPage(Answer):
     next_after: int | None = Field(None, description="Ask again with `after` set to it; null at the end.")
 
 
+class CardBalance(Answer):
+    """What a card held at a time: sums over the events counted."""
+
+    card_id: UUID = Field(examples=[CARD])
+    program_id: UUID
+    vendor_id: UUID
+    as_of: datetime | None = Field(examples=[EXAMPLE_TIME], description="As asked; null counts all that happened.")
+    known_at: datetime | None = Field(examples=[EXAMPLE_TIME], description="As asked; null counts all recorded.")
+    status: Literal["active", "suspended", "closed", "replaced", "erased"] | None = Field(
+        examples=["active"], description="Null where the card was not there yet."
+    )
+    stamp_count: int = Field(examples=[7])
+    total_stamps_earned: int = Field(examples=[27])
+    stamps_redeemed: int = Field(examples=[2], description="Rewards redeemed with stamps.")
+    points_balance: int = Field(examples=[0])
+    total_points_earned: int = Field(examples=[0])
+    points_redeemed: int = Field(examples=[0])
+    events: int = Field(examples=[12], description="How many were counted.")
+    card_version: int = Field(examples=[12], description="Of the last one counted; 0 where none was.")
+    position: int | None = Field(examples=[4711], description="Of the last one counted; null where none was.")
+
+
+class OutstandingUnits(Answer):
+    """What a program's cards held together at a time: sums over the entries counted."""
+
+    program_id: UUID
+    as_of: datetime | None = Field(examples=[EXAMPLE_TIME], description="As asked; null counts all that happened.")
+    known_at: datetime | None = Field(examples=[EXAMPLE_TIME], description="As asked; null counts all recorded.")
+    cards: int = Field(examples=[310], description="Given out by then, with those that ended.")
+    stamps_outstanding: int = Field(examples=[1504])
+    points_outstanding: int = Field(examples=[0])
+    entries: int = Field(examples=[8120], description="How many were counted.")
+    position: int | None = Field(examples=[4711], description="Of the last one counted; null where none was.")
+
+
 class PublicProgram(Answer):
     """What anybody may read of a program."""
 

@@ -27,6 +27,7 @@ PARTS: dict[str, set[str]] = {
 # Inside the ledger from top to bottom: a module imports only from lines below its own.
 LEDGER_LAYERS = (
     {"commands"},
+    {"balance"},
     {"committer", "reader"},
     {"round"},
     {"remembered", "recorder"},

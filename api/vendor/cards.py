@@ -23,7 +23,7 @@ from api.dependencies import (
 )
 from api.errors import StatementUnavailable
 from api.limits import Lookups
-from api.models import Card, LookedUpCard, Page, Statement, Transaction
+from api.models import Card, CardBalance, LookedUpCard, Page, Statement, Transaction
 from api.openapi import responses
 from api.paging import PageByPosition, PageByTime, TimeRange
 from api.people import Email, PhoneText, phone_number
@@ -31,6 +31,7 @@ from api.problems import PROBLEMS
 from api.shapes import Body, Language, Name, Reason, Search, Uuid
 from api.shapes import CardReference as CardText
 from api.statements import answer_statement
+from api.time_travel import TwoTimes, card_balance
 from api.vendor.responses import CARD_PROBLEMS, PROGRAM_PROBLEMS, READ_PROBLEMS
 from ledger.commands.caller import Caller, utc_now
 from ledger.commands.cards import Customer
@@ -161,6 +162,12 @@ async def read_card(card_id: UUID, caller: ToRead, ledger: TheLedger, response: 
     found = await ledger.cards.look_up(CardReference(str(card_id)), caller.vendor_id)
     response.headers["ETag"] = f'"{found["version"]}"'
     return found
+
+
+@router.get("/cards/{card_id}/balance", summary="A card at a time", response_model=CardBalance, responses=READ_PROBLEMS)
+async def read_card_balance(card_id: UUID, caller: ToRead, reader: TheReader, times: TwoTimes) -> Any:
+    """What the card held at `as_of` by all that was known at `known_at`, added up from its own stream."""
+    return await card_balance(reader, card_id, caller.vendor_id, times)
 
 
 @router.get(
