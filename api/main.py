@@ -15,6 +15,7 @@ from api import health, openapi, problem_pages, problems
 from api.admin import balances as admin_balances
 from api.admin import checkpoints as admin_checkpoints
 from api.admin import customers as admin_customers
+from api.admin import decisions as admin_decisions
 from api.admin import events as admin_events
 from api.admin import programs as admin_programs
 from api.admin import system as admin_system
@@ -33,7 +34,19 @@ from api.public import google as public_google
 from api.public import passes as public_passes
 from api.public import programs as public_programs
 from api.settings import Settings
-from api.vendor import adjustments, cards, customers, entries, pins, points, programs, redemptions, stamps, stats
+from api.vendor import (
+    adjustments,
+    cards,
+    customers,
+    decisions,
+    entries,
+    pins,
+    points,
+    programs,
+    redemptions,
+    stamps,
+    stats,
+)
 from api.wallets import apple_wallet
 from ledger.commands import Ledger
 from ledger.reader import Pool, Reader
@@ -52,12 +65,13 @@ ADMIN = (
     admin_programs,
     admin_events,
     admin_balances,
+    admin_decisions,
     admin_checkpoints,
     admin_wallets,
     admin_system,
 )
 TILL = (stamps, points, redemptions)
-VENDOR = (programs, cards, customers, adjustments, entries, pins, stats)
+VENDOR = (programs, cards, customers, adjustments, entries, decisions, pins, stats)
 PUBLIC = (public_programs, public_cards, public_passes, public_checkpoint, public_google, apple_web_service)
 
 TAGS = (
@@ -66,6 +80,7 @@ TAGS = (
     {"name": "redemptions", "description": "Swapping units for rewards."},
     {"name": "adjustments", "description": "Putting a balance right by hand."},
     {"name": "entries", "description": "Undoing an entry by a new one."},
+    {"name": "decisions", "description": "Why something was accepted or refused."},
     {"name": "cards", "description": "Enrolment, look-up, and a card's life."},
     {"name": "customers", "description": "What is held about a person, and forgetting them."},
     {"name": "transactions", "description": "The audit log as a table."},

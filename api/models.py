@@ -211,6 +211,34 @@ class Transaction(Answer):
     card_version: int = Field(examples=[12])
 
 
+class Decision(Answer):
+    """Why a till's command was accepted or refused."""
+
+    id: UUID = Field(description="Of the entry, or the `decision_id` of the refusal.")
+    operation: str = Field(examples=["stamp"], description="stamp, earn, redeem, reverse or adjust.")
+    outcome: str = Field(examples=["refused"], description="accepted, refused, or imported: decided elsewhere.")
+    code: str | None = Field(None, examples=["stamp_cooldown"], description="The rule that refused it.")
+    title: str | None = Field(None, examples=["Too soon after the last stamp"])
+    detail: str = Field(description="Why, in the language of Accept-Language.")
+    decided_at: datetime = Field(examples=[EXAMPLE_TIME])
+    card_id: UUID = Field(examples=[CARD])
+    card_version: int = Field(examples=[11], description="How many of the card's events the decision saw.")
+    program_id: UUID
+    program_version: int = Field(examples=[3], description="Of the rules it was decided under.")
+    asked: dict[str, Any] | None = Field(
+        examples=[{"count": 1}], description="Null for a refusal of a time when that was not kept."
+    )
+    card: dict[str, Any] = Field(description="What mattered of the card, before the decision.")
+    rules: dict[str, Any] = Field(description="The rules in force for it.")
+    limit: dict[str, Any] = Field(description="What the rule compared: its limits, and what they were held against.")
+    retry_at: datetime | None = Field(None, examples=[EXAMPLE_TIME], description="Null where waiting does not help.")
+    is_the_same_again: bool | None = Field(
+        examples=[True], description="Whether deciding it now out of the streams says the same; null where impossible."
+    )
+    staff_pin_id: UUID | None = None
+    request_id: str
+
+
 class RecordedEvent(Answer):
     """One event as it stands in the stream."""
 

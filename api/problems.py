@@ -183,6 +183,8 @@ def problem_response(error: Exception, scope: Scope) -> Response:
         "instance": scope.get("path", ""),
         "request_id": scope.get(REQUEST_ID),
     }
+    if error.decision_id is not None:
+        body["decision_id"] = error.decision_id
     # A default that never fails: whatever a fact may be, the refusal is answered.
     content = orjson.dumps(body, default=str, option=orjson.OPT_UTC_Z | orjson.OPT_NAIVE_UTC)
     return Response(content, problem.status.value, headers=_headers(error, problem, language), media_type=MEDIA_TYPE)

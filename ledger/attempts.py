@@ -1,7 +1,7 @@
 """What was refused on a card: which rule, which facts, when.
 
 A stream apart from the card's, so that an attacker cannot bloat a card; staff and vendor can see why a customer was
-refused.
+refused. With what was asked and what the decision saw, each refusal can be decided again.
 """
 
 from dataclasses import dataclass, replace
@@ -17,6 +17,10 @@ class StampRefused:
     refusal: str  # The problem code.
     facts: dict[str, str | int]
     staff_pin_id: UUID | None = None
+    decision_id: UUID | None = None  # None, like the next three, where it was recorded before they were.
+    asked: dict[str, str | int] | None = None
+    card_version: int | None = None  # The events of the card, and of its program, that the decision saw.
+    program_events: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,10 @@ class EarnRefused:
     refusal: str
     facts: dict[str, str | int]
     staff_pin_id: UUID | None = None
+    decision_id: UUID | None = None
+    asked: dict[str, str | int] | None = None
+    card_version: int | None = None
+    program_events: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +43,10 @@ class RedemptionRefused:
     refusal: str
     facts: dict[str, str | int]
     staff_pin_id: UUID | None = None
+    decision_id: UUID | None = None
+    asked: dict[str, str | int] | None = None
+    card_version: int | None = None
+    program_events: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +56,10 @@ class ReversalRefused:
     refusal: str
     facts: dict[str, str | int]
     staff_pin_id: UUID | None = None
+    decision_id: UUID | None = None
+    asked: dict[str, str | int] | None = None
+    card_version: int | None = None
+    program_events: int | None = None
 
 
 AttemptEvent: TypeAlias = StampRefused | EarnRefused | RedemptionRefused | ReversalRefused

@@ -24,6 +24,7 @@ class Refused(Exception):
 
     sentence: ClassVar[str] = "refused"
     is_replay: bool = False  # The same request had been refused before, and that was remembered.
+    decision_id: UUID | None = None  # Under which it can be asked why; None where it was not recorded.
 
     def __init__(self, **facts: Any) -> None:
         super().__init__(self.sentence.format_map(_Plain(facts)))

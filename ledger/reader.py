@@ -29,7 +29,7 @@ LOG = """
 SELECT notification_id, originator_id, originator_version, topic, state FROM stored_events
 WHERE notification_id > %s AND (%s::text[] IS NULL OR topic = ANY(%s)) ORDER BY notification_id LIMIT %s
 """
-ENTRY = "SELECT stream_id, version FROM idempotency_keys WHERE command_id = %s AND vendor_id = %s"
+ENTRY = "SELECT stream_id, version FROM idempotency_keys WHERE command_id = %s AND vendor_id = coalesce(%s, vendor_id)"
 KEY = "SELECT fingerprint, answer, position FROM idempotency_keys WHERE command_id = %s"
 SUBJECT_KEY = "SELECT vendor_id, wrapped_key FROM subject_keys WHERE subject_id = %s"
 NEW_SUBJECT_KEY = """
@@ -128,8 +128,8 @@ class Reader:
         """Whether this key was used, for whatever."""
         return bool(await self.rows(KEY, (once.command_id,)))
 
-    async def entry(self, entry_id: UUID, vendor_id: UUID) -> Recorded:
-        """The event that made an entry.
+    async def entry(self, entry_id: UUID, vendor_id: UUID | None) -> Recorded:
+        """The event that made an entry; of any vendor where `vendor_id` is None.
 
         Raises: EntryNotFound where this vendor has no such entry.
         """

@@ -4,6 +4,7 @@ An answer that holds personal data is kept sealed with the person's own key, and
 """
 
 from typing import Any
+from uuid import UUID
 
 import orjson
 
@@ -31,7 +32,8 @@ def kept(answer: str, once: Once, subject: SubjectKey | None) -> str:
 
 def kept_refusal(refusal: Refused) -> str:
     """A refusal as it stands in the database."""
-    return answer_text({"refused": type(refusal).__name__, "facts": refusal.facts})
+    recorded = {} if refusal.decision_id is None else {"decision_id": refusal.decision_id}
+    return answer_text({"refused": type(refusal).__name__, "facts": refusal.facts, **recorded})
 
 
 def recalled(text: str | None, position: int | None, once: Once, subject: SubjectKey | None) -> Outcome | Refused:
@@ -43,8 +45,9 @@ def recalled(text: str | None, position: int | None, once: Once, subject: Subjec
         return KeyReused()
     if text.startswith('{"refused":'):
         stored = orjson.loads(text)
-        cls: type[Refused] = getattr(errors, stored["refused"])
-        return repeated(cls(**keywords_from_plain(cls.__init__, stored["facts"])))
+        refusal = refusal_again(stored["refused"], stored["facts"])
+        refusal.decision_id = UUID(stored["decision_id"]) if "decision_id" in stored else None
+        return repeated(refusal)
     if not text.startswith("{"):
         if subject is None:
             return CardIsErased()
@@ -57,8 +60,15 @@ def recalled(text: str | None, position: int | None, once: Once, subject: Subjec
     return Outcome(text, position, is_replay=True)
 
 
+def refusal_again(name: str, facts: dict[str, Any]) -> Refused:
+    """A refusal out of its class's name and its facts as JSON tells them."""
+    cls: type[Refused] = getattr(errors, name)
+    return cls(**keywords_from_plain(cls.__init__, facts))
+
+
 def repeated(refusal: Refused) -> Refused:
     """The same refusal for one who asks again."""
     again = type(refusal)(**refusal.facts)
     again.is_replay = True
+    again.decision_id = refusal.decision_id
     return again

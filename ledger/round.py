@@ -219,6 +219,7 @@ class Round:
         if command.note_refusal is not None and isinstance(refusal, errors.RuleRefused):
             append = command.note_refusal(self, refusal)
             if append is not None:
+                refusal.decision_id = command.once.command_id
                 self.notes.append(append)
         if command.remember_refusals and isinstance(refusal, errors.RuleRefused | errors.Gone | errors.Taken):
             self._remember(command, result, kept_refusal(refusal), None)

@@ -24,7 +24,7 @@ def row(recorded: Recorded, _: Kept | None) -> Row:
     event: AttemptEvent = recorded.event
     envelope = recorded.envelope
     return {
-        "id": derived("refusal", recorded.stream_id, recorded.version),
+        "id": event.decision_id or derived("refusal", recorded.stream_id, recorded.version),
         "card_id": event.card_id,
         "program_id": envelope.program_id,
         "vendor_id": envelope.vendor_id,
@@ -80,3 +80,17 @@ async def list_refusals(
     """
     asked = {"vendor_id": vendor_id, "program_id": program_id, "card_id": card_id, "start": start, "end": end}
     return dicts(COLUMNS, await queries.rows(LIST, {**asked, "before": before, "limit": limit}))
+
+
+READ = f"SELECT {COLUMNS} FROM refusals WHERE id = %s AND (%s::uuid IS NULL OR vendor_id = %s)"
+
+
+async def read(queries: Queries, refusal_id: UUID, *, vendor_id: UUID | None = None) -> Row | None:
+    """One refusal, of any vendor where `vendor_id` is None; None where there is no such row (yet).
+
+    Raises: StoreAway where the database is away; asking again is safe.
+
+    Source: table refusals, which trails the stream by a few milliseconds.
+    """
+    found = await queries.rows(READ, (refusal_id, vendor_id, vendor_id))
+    return dicts(COLUMNS, found)[0] if found else None

@@ -284,6 +284,10 @@ STAMP_REFUSED = attempts.StampRefused(
     refusal="StampCooldown",
     facts={"retry_at": "2026-03-02T09:15:00+00:00", "cooldown_minutes": 15, "remaining_today": 4},
     staff_pin_id=STAFF_ID,
+    decision_id=ENTRY_ID,
+    asked={"count": 1},
+    card_version=2,
+    program_events=3,
 )
 EARN_REFUSED = attempts.EarnRefused(at=MONDAY, card_id=CARD_ID, refusal="ProgramIsInactive", facts={})
 REDEMPTION_REFUSED = attempts.RedemptionRefused(

@@ -54,6 +54,8 @@ class _Till:
 
 
 Decide = Callable[[_Till], list[CardEvent]]
+Wanted = dict[str, str | int]
+"""What a command asks beside the card: kept with its refusal."""
 
 
 class TillCommands:
@@ -79,7 +81,7 @@ class TillCommands:
                 external_ref=asked.external_ref,
             )
 
-        return await self._submit(card, asked, "stamp", decide, attempts.StampRefused)
+        return await self._submit(card, asked, "stamp", decide, attempts.StampRefused, {"count": count})
 
     async def earn(
         self,
@@ -106,7 +108,12 @@ class TillCommands:
                 external_ref=asked.external_ref,
             )
 
-        return await self._submit(card, asked, "earn", decide, attempts.EarnRefused)
+        wanted: Wanted = {
+            "purchase_amount_minor": purchase_amount_minor,
+            "paid_with_reward_minor": paid_with_reward_minor,
+            "currency": currency,
+        }
+        return await self._submit(card, asked, "earn", decide, attempts.EarnRefused, wanted)
 
     async def redeem(self, card: CardReference, *, reward_id: UUID | None, asked: Asked) -> Outcome:
         """Swap units for a reward; without `reward_id` for the stamp reward."""
@@ -123,7 +130,8 @@ class TillCommands:
                 external_ref=asked.external_ref,
             )
 
-        return await self._submit(card, asked, "redeem", decide, attempts.RedemptionRefused)
+        wanted: Wanted = {} if reward_id is None else {"reward_id": str(reward_id)}
+        return await self._submit(card, asked, "redeem", decide, attempts.RedemptionRefused, wanted)
 
     async def adjust(self, card: CardReference, *, stamps: int, points: int, reason: str, asked: Asked) -> Outcome:
         """A signed change by hand."""
@@ -140,7 +148,7 @@ class TillCommands:
                 staff_pin_id=till.staff_pin_id,
             )
 
-        return await self._submit(card, asked, "adjust", decide, None)
+        return await self._submit(card, asked, "adjust", decide, None, {})
 
     async def reverse(self, entry_id: UUID, *, amount_minor: int | None, reason: str, asked: Asked) -> Outcome:
         """Take an entry back, a purchase perhaps in part.
@@ -164,7 +172,10 @@ class TillCommands:
                 now=till.now,
             )
 
-        return await self._submit(CardReference(str(card)), asked, "reverse", decide, attempts.ReversalRefused)
+        wanted: Wanted = {"entry_id": str(entry_id)}
+        if amount_minor is not None:
+            wanted["amount_minor"] = amount_minor
+        return await self._submit(CardReference(str(card)), asked, "reverse", decide, attempts.ReversalRefused, wanted)
 
     async def allowed(self, card: CardReference, vendor_id: UUID) -> list[Allowed]:
         """What one stamp, one purchase or one redemption would meet right now. Nothing is recorded.
@@ -203,12 +214,16 @@ class TillCommands:
         operation: Operation,
         decide: Decide,
         refused_event: type[Any] | None,
+        wanted: Wanted,
     ) -> Outcome:
         caller = asked.caller
         reference = await self._reference(card, asked)
+        now = self._clock()
 
         def decide_on_view(view: View) -> Decision:
-            stream, till = self._till(view, card, caller, operation)
+            nonlocal now  # A refusal is noted at the very moment it was decided at, or it could not be decided again.
+            now = self._clock()
+            stream, till = self._till(view, card, caller, operation, now)
             if asked.expected_version is not None and asked.expected_version != stream.version:
                 raise VersionMismatch(version=stream.version)
             events = decide(till)
@@ -219,7 +234,9 @@ class TillCommands:
             )
 
         def note_refusal(view: View, refusal: Refused) -> Append | None:
-            return None if refused_event is None else _noted(view, card, caller, refused_event, refusal, self._clock())
+            if refused_event is None:
+                return None
+            return _noted(view, card, refused_event, refusal, asked, wanted, now)
 
         return await self._committer.submit(
             Command(
@@ -242,12 +259,14 @@ class TillCommands:
         assert stream.parent_id is not None
         return [reference_claim(stream.parent_id, asked.external_ref)]
 
-    def _till(self, view: View, card: CardReference, caller: Caller, operation: Operation) -> tuple[Stream, _Till]:
+    def _till(
+        self, view: View, card: CardReference, caller: Caller, operation: Operation, now: datetime
+    ) -> tuple[Stream, _Till]:
         caller.must_be_valid(view)
         stream = card.find(view, caller.vendor_id)
         program_stream = program_of(view, stream.parent_id, caller.vendor_id)
         program: Program = program_stream.state
-        now = max(self._clock(), stream.state.last_at)
+        now = max(now, stream.state.last_at)
         staff = caller.proven_staff(view, operation, program_stream.stream_id, now)
         if staff is None and operation in ("stamp", "earn", "redeem") and program.rules_at(now).require_staff_pin:
             raise PinRequired
@@ -285,9 +304,16 @@ def _entry(recorded: Recorded, after: View) -> dict[str, Any]:
 
 
 def _noted(
-    view: View, card: CardReference, caller: Caller, event: type[Any], refusal: Refused, now: datetime
+    view: View,
+    card: CardReference,
+    event: type[Any],
+    refusal: Refused,
+    asked: Asked,
+    wanted: Wanted,
+    now: datetime,
 ) -> Append | None:
     """The refusal as an event on the card's attempts stream; None where there is no card to speak of."""
+    caller = asked.caller
     try:
         stream = card.find(view, caller.vendor_id)
     except CardNotFound:
@@ -302,5 +328,15 @@ def _noted(
         program_id=program.stream_id,
         program_version=program.state.rules_at(now).version,
     )
-    noted = event(now, stream.stream_id, type(refusal).__name__, facts, pin_id)
+    noted = event(
+        now,
+        stream.stream_id,
+        type(refusal).__name__,
+        facts,
+        pin_id,
+        decision_id=asked.once.command_id,
+        asked=wanted,
+        card_version=stream.version,
+        program_events=program.version,
+    )
     return Append(attempts_id(stream.stream_id), "attempts", stream.stream_id, [noted], envelope)

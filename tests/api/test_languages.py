@@ -12,6 +12,7 @@ import pytest
 from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po
 
+from api import decisions
 from api.languages import FILES, LANGUAGES, Language, negotiate, translate, translate_count
 from api.problem_pages import AGAIN, CHANGE, HEADINGS, LATER, LOOK
 from api.problems import PROBLEMS
@@ -60,7 +61,14 @@ def reasons() -> Iterator[str]:
 def needed() -> set[str]:
     sentences = {problem.title for problem in PROBLEMS.values()} | {*MESSAGES.values(), NOT_VALID}
     sentences |= {kind.sentence for kind in PROBLEMS if issubclass(kind, Refused)}
-    return sentences | set(reasons()) | {*HEADINGS, LATER, AGAIN, LOOK, CHANGE} | {*SENTENCES} | {*HINTS.values()}
+    return (
+        sentences
+        | set(reasons())
+        | {*HEADINGS, LATER, AGAIN, LOOK, CHANGE}
+        | {*SENTENCES}
+        | {*HINTS.values()}
+        | {*decisions.SENTENCES}
+    )
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

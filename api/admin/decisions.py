@@ -1,0 +1,29 @@
+"""Why an entry was accepted or refused, for the administration and auditors: any vendor's."""
+
+from typing import Any
+from uuid import UUID
+
+from fastapi import APIRouter
+
+from api.bodies import StrictRoute
+from api.decisions import AcceptLanguage, tell_decision
+from api.dependencies import AdminOrAuditor, Projected, TheReader
+from api.models import Decision
+from api.openapi import responses
+from ledger import errors
+
+router = APIRouter(tags=["decisions"], route_class=StrictRoute)
+
+
+@router.get(
+    "/decisions/{decision_id}",
+    summary="Why it was accepted or refused",
+    response_model=Decision,
+    responses=responses(errors.EntryNotFound),
+    dependencies=[Projected],
+)
+async def read_any_decision(
+    decision_id: UUID, _: AdminOrAuditor, reader: TheReader, accept_language: AcceptLanguage = None
+) -> Any:
+    """By an entry's id, or the `decision_id` of a refusal: the rule, what it saw, and whether it still says so."""
+    return await tell_decision(reader, decision_id, vendor_id=None, accept_language=accept_language)
