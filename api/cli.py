@@ -244,6 +244,43 @@ def _verify_store(key: str | None, kept: Path | None) -> None:
 
 
 @app.command()
+def simulate(
+    program: Annotated[UUID, typer.Option(help="Whose history.")],
+    set_: Annotated[list[str] | None, typer.Option("--set", help="A rule as name=value; may be repeated.")] = None,
+    start: Annotated[str | None, typer.Option("--from", help="Other rules from this moment on, RFC 3339.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="History before this moment only, RFC 3339.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The comparison as JSON.")] = False,
+) -> None:
+    """What would have been under other rules: a program's history decided again. Nothing is written."""
+    import json
+
+    from pydantic import TypeAdapter, ValidationError
+
+    from api import simulating
+    from api.database import opened
+    from api.settings import read_settings
+    from api.shapes import Timestamp
+
+    moments = TypeAdapter[Any](Timestamp | None)
+    try:
+        change = simulating.change_of(set_ or ())
+        first, last = moments.validate_python(start), moments.validate_python(end)
+        with (
+            opened(read_settings(), migrates=False) as database,
+            _Progress("Deciding", is_shown_apart=True) as progress,
+        ):
+            report = simulating.simulated(database, program, change, start=first, end=last, progress=progress)
+    except ValidationError as error:
+        raise typer.BadParameter(f"--from and --to: {error.errors()[0]['msg']}") from None
+    except simulating.WrongSetting as error:
+        raise typer.BadParameter(str(error)) from None
+    if as_json:
+        typer.echo(json.dumps(simulating.as_json(report), indent=2))
+    else:
+        simulating.print_table(report, typer.echo)
+
+
+@app.command()
 def openapi(
     file: Annotated[Path | None, typer.Option(help="Where to write it; absent: standard output.")] = None,
 ) -> None:

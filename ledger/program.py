@@ -261,7 +261,7 @@ def create(
     is_active: bool,
     now: datetime,
 ) -> list[ProgramEvent]:
-    _must_fit(loyalty_type, rules, rewards)
+    must_fit(loyalty_type, rules, rewards)
     events: list[ProgramEvent] = [ProgramCreated(now, loyalty_type, currency, rules, branding)]
     events += [RewardDefined(now, reward) for reward in rewards]
     if is_active:
@@ -284,7 +284,7 @@ def change(
         # Compared with what would hold on that day, so that an announced change can be taken back.
         then = program.rules_at(max(rules.effective_from, now))
         if replace(rules, version=then.version, effective_from=then.effective_from) != then:
-            _must_fit(program.loyalty_type, rules, rewards or [])
+            must_fit(program.loyalty_type, rules, rewards or [])
             if rules.effective_from < now:
                 raise InvalidValue(field="effective_from", why="lies in the past")
             if sum(r.effective_from > now for r in program.rules) >= PENDING_RULES_MAX:
@@ -294,7 +294,7 @@ def change(
     if branding is not None and branding != program.branding:
         events.append(ProgramBrandingChanged(now, branding))
     if rewards is not None:
-        _must_fit(program.loyalty_type, current, rewards)
+        must_fit(program.loyalty_type, current, rewards)
         events += _reward_changes(program, rewards, now)
     return events
 
@@ -311,7 +311,7 @@ def _reward_changes(program: Program, rewards: list[Reward], now: datetime) -> l
     return events
 
 
-def _must_fit(loyalty_type: LoyaltyType, rules: Rules, rewards: list[Reward]) -> None:
+def must_fit(loyalty_type: LoyaltyType, rules: Rules, rewards: list[Reward]) -> None:
     """A program that gives stamps needs a target, one that gives points a rate; and neither more.
 
     What no card could ever be given at once is refused too: it would only be found out at the till.

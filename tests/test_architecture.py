@@ -35,6 +35,7 @@ LEDGER_LAYERS = (
     {"stream"},
     {"master_keys"},
     {"codec", "seal", "ids", "private_files"},
+    {"simulation"},
     {"again"},
     {"rewards", "reversal", "history"},
     {"card_life", "earning"},

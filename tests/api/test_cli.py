@@ -1,5 +1,6 @@
 """The command as one types it: a process of its own, on a server that keeps its word."""
 
+import asyncio
 import json
 import os
 import shlex
@@ -13,6 +14,7 @@ import pytest
 
 from api.settings import Settings
 from api.wallets import apple_wallet_state
+from ledger.errors import NotEnoughStamps
 from ledger.seal import MasterKey
 from migrations.local_postgres import LocalPostgres
 from migrations.upgrade import current, head
@@ -21,6 +23,7 @@ from projections.proofs.verify_statement import Kind
 from projections.read_model import Projector
 from projections.rebuild import TABLES
 from tests.databases import BIN_DIR, database, directory_for_servers, durable_server
+from tests.ledgers import Shop, running_ledger
 from tests.projections.proofs.statements import KEY, STRANGER, made
 from tests.projections.stories import MASTER_KEY, Store, busy_days, enrolled, stamped
 from tests.service import ADMIN_KEY, REAL, free_port
@@ -80,8 +83,10 @@ def cpu_seconds(*words: str) -> float:
 
 def test_help_names_every_subcommand_and_is_there_at_once() -> None:
     words = ask("--help").stdout.split()
-    assert {"run", "serve", "migrate", "project", "rebuild", "check", "demo", "openapi", "doctor"} <= set(words)
-    assert {"wallet", "keys"} <= set(words)
+    assert {"run", "serve", "migrate", "project", "rebuild", "check", "demo", "openapi", "doctor", "simulate"} <= set(
+        words
+    )
+    assert "wallet" in words
     assert min(cpu_seconds("--help") for _ in range(3)) < HELP_CPU_SECONDS_MAX
 
 
@@ -272,3 +277,28 @@ def test_the_whole_store_is_verified_and_the_first_fault_named(filled_url: str, 
     elsewhere = ask("verify", "--key", str(KEY.verifier), url=filled_url, **settings)
     assert elsewhere.returncode == 1 and "does not hold" in elsewhere.stderr
     assert ask("verify", url=filled_url, LOYALTY_SEALING_KEY_FILE=str(tmp_path / "gone")).returncode == 1
+
+
+def test_simulate_compares_what_was_with_what_would_have_been(url: str) -> None:
+    async def two_stamps() -> str:
+        async with running_ledger(url) as ledger:
+            shop = await Shop.opened(ledger, stamps_target=3)
+            card = await shop.card()
+            for _ in range(2):
+                await shop.stamp(card)
+            with pytest.raises(NotEnoughStamps):
+                await shop.redeem(card)
+            return str(shop.program_id)
+
+    program = asyncio.run(two_stamps())
+    told = ask("simulate", "--program", program, "--set", "stamps_target=2", "--json", url=url)
+    assert told.returncode == 0, told.stderr
+    report = json.loads(told.stdout)
+    assert (report["was"]["rewards_redeemed"], report["would_be"]["rewards_redeemed"]) == (0, 1)
+    assert report["limits"] == {"insufficient_stamps": {"fired": 1, "would_fire": 0, "no_more": 1, "only_then": 0}}
+    assert "nobody knows" in report["note"]
+    table = ask("simulate", "--program", program, "--set", "stamps_target=2", url=url)
+    assert "rewards: 1 gain 1, 0 lose 0" in table.stdout and "nobody knows" in table.stdout
+    for wrong in ("stamps_target=0", "name=x", "max_stamps_per_scan=1000", "reversal_policy=never"):
+        assert ask("simulate", "--program", program, "--set", wrong, url=url).returncode == 2
+    assert ask("simulate", "--program", str(CARD), url=url).returncode == 2
