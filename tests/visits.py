@@ -41,6 +41,15 @@ VISITS = st.lists(
     max_size=40,
 )
 
+# A reward is refused, and the stamp that was missing given in the same round: the refusal is written after it.
+OVERTAKEN = [
+    Visit("stamp", 0, 1, 0),
+    Visit("stamp", 1, 0, 30),
+    Visit("redeem", 0, 0, 0),
+    Visit("stamp", 0, 0, 0),
+]
+SUSPENDED = [Visit("buy", 0, 500, 5), Visit("suspend", 0, 0, 5), Visit("buy", 0, 500, 5), Visit("redeem", 0, 0, 5)]
+
 
 @dataclass
 class Clock:

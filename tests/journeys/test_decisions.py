@@ -6,13 +6,13 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 
 from api.decisions import tell_decision
 from projections.read_model import Projector
 from tests.ledgers import MASTER_KEY, Shop, facts, running_ledger
 from tests.service import Client, Service, moment, ok, problem
-from tests.visits import VISITS, Clock, Story, Visit
+from tests.visits import OVERTAKEN, SUSPENDED, VISITS, Clock, Story, Visit
 
 RULES: dict[str, Any] = {
     "stamps_target": 3,
@@ -103,6 +103,8 @@ def test_decided_again_everything_says_the_same(service: Service) -> None:
 
     @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
     @given(visits=VISITS)
+    @example(visits=OVERTAKEN)
+    @example(visits=SUSPENDED)
     def any_story(visits: list[Visit]) -> None:
         asyncio.run(story(visits))
 

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from ledger.commands.references import CardReference
@@ -17,7 +17,7 @@ from ledger.program import Rules
 from projections.read_model import Projector
 from projections.simulation import Report, simulate
 from tests.ledgers import CAKE, MASTER_KEY, Shop, facts, heads, rows, running_ledger
-from tests.visits import VISITS, Clock, Story, Visit
+from tests.visits import OVERTAKEN, VISITS, Clock, Story, Visit
 
 RULES: dict[str, Any] = {
     "stamps_target": 3,
@@ -68,6 +68,7 @@ def test_the_same_rules_lead_to_what_was(database_url: str) -> None:
 
     @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
     @given(visits=VISITS, hours=st.none() | st.integers(0, 200))
+    @example(visits=OVERTAKEN, hours=None)
     def any_story(visits: list[Visit], hours: int | None) -> None:
         async def scene(shop: Shop, clock: Clock) -> None:
             await Story(shop, clock).play(visits)
