@@ -237,6 +237,10 @@ NOBODYS: dict[str, str] = {
     "vendors": "id code name country timezone currency languages is_active version position created_at updated_at"
     " state",
     "api_keys": "key_id vendor_id name digest prefix scopes issued_at expires_at revoked_at version position state",
+    "tree_tiles": "level tile hashes positions",
+    "checkpoints": "number tree_size position root note sealed_at",
+    "sealing_keys": "number verifier_key note recorded_at",
+    "accepted_restores": "number checkpoint_number note accepted_at",
     "projections": "name position holder lease_until fencing_token error updated_at",
     "imports": "id vendor_id program_id file_sha256 lines_total lines_done cards entries started_at finished_at",
 }

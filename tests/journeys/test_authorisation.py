@@ -77,6 +77,7 @@ def scene(service: Service) -> Scene:
         "customer_id": card["customer_id"],
         "pin_id": pin["id"],
         "entry_id": entry["entry_id"],
+        "decision_id": entry["entry_id"],
         "key_id": issued["id"],
         "qr_code_data": card["qr_code_data"],
         "card_number": card["card_number"],
