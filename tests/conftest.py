@@ -25,6 +25,8 @@ class Server(NamedTuple):
 
 SERVER = pytest.StashKey[Server]()
 
+LONG = ("test_tills_in_any_order_with_crashes_in_between", "test_a_killed_import_goes_on_where_it_was")
+
 
 def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
@@ -40,6 +42,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest ones first: else one process still works on them when all others are done."""
+    items.sort(key=lambda item: not item.nodeid.endswith(LONG))
+
+
 def pytest_configure_node(node: Any) -> None:
     node.workerinput["server"] = tuple(node.config.stash[SERVER])
 
