@@ -73,8 +73,10 @@ async def write_due(
         ("google_users", work.ask_for_users),
         ("google_sweep", partial(sweep, ledger, issuer, client)),
     )
+    # Taken before the classes are: a card is owed together with its class, so that one is there to be taken then.
+    objects = await claim(ledger.reader, "google", BATCH)
     for channel, step in steps:
-        rows = await claim(ledger.reader, channel, BATCH)
+        rows = objects if channel == "google" else await claim(ledger.reader, channel, BATCH)
         await asyncio.gather(*(work.settle(channel, row, step) for row in rows))
         taken += len(rows)
     return taken

@@ -23,7 +23,8 @@ from wallet_sync.google_callback import CallbackRefused
 WRITTEN_SECONDS_MAX = 10.0
 WRITTEN_POLL_SECONDS = 0.05
 
-IS_WRITTEN = "SELECT synced > 0, failures > 0 FROM wallet_work WHERE channel = 'google' AND id = %s"
+# One failure may be that its class was still on its way.
+IS_WRITTEN = "SELECT synced > 0, is_parked OR failures > 1 FROM wallet_work WHERE channel = 'google' AND id = %s"
 # What was told already counts once. Who saved the card is asked, not believed.
 TAKE_IN = """
 WITH gone AS (DELETE FROM google_nonces WHERE expires_at < now()),
