@@ -14,6 +14,13 @@ from api.middleware import Admission, BodyLimit, Requests, route_of
 from tests.api.edge import BODY_BYTES_MAX, client
 
 
+@pytest.fixture(autouse=True)
+def every_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a service in an earlier test was told to log."""
+    monkeypatch.setattr("api.logs._has_quick_requests", False)
+    structlog.reset_defaults()
+
+
 def scope(path: str = "/api/v1/x", method: str = "POST", **headers: str) -> Scope:
     raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
     return {"type": "http", "path": path, "method": method, "headers": raw, "http_version": "1.1"}
