@@ -22,7 +22,7 @@ run: .venv/.ok ## The service on an embedded PostgreSQL, until Ctrl-C (LOYALTY_D
 test: .venv/.ok ## All tests but the long ones
 	@$(BIN)/pytest --timeout 300
 
-test-postgres15: .venv/.ok ## Ledger, tables, migrations, journeys on Debian's PostgreSQL 15 (installs it when root)
+test-postgres15: .venv/.ok ## Ledger, tables, migrations, main journeys on Debian's PostgreSQL 15 (installs it when root)
 	@$(BIN)/python -m tests.with_debian_postgres
 
 peers: .venv/.ok ## Install what the tests hold our passes against (npm's packages; Debian's when run as root)

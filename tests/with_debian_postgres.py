@@ -11,8 +11,14 @@ from pathlib import Path
 from migrations.local_postgres import TEST_SETTINGS, LocalPostgres
 from tests.databases import SERVER_URL_VARIABLE, directory_for_servers
 
-# Where it matters which server it is. Beside them there is little that speaks to one in a way of its own.
-FOLDERS = ("tests/migrations", "tests/ledger", "tests/projections", "tests/journeys")
+# Where it matters which server it is. What is left out speaks to one through these parts alone.
+STORIES = ("vendor_journey", "races", "properties", "forgetting", "time_travel", "checkpoints")
+CHOSEN = (
+    "tests/migrations",
+    "tests/ledger",
+    "tests/projections",
+    *(f"tests/journeys/test_{story}.py" for story in STORIES),
+)
 BIN_DIR = Path("/usr/lib/postgresql/15/bin")
 
 
@@ -28,7 +34,7 @@ def main() -> int:
         LocalPostgres(directory / "shared", settings=TEST_SETTINGS, bin_dir=BIN_DIR) as url,
     ):
         environment = os.environ | {SERVER_URL_VARIABLE: url, "LOYALTY_PG_BIN": str(BIN_DIR)}
-        command = [sys.executable, "-m", "pytest", *(sys.argv[1:] or FOLDERS)]
+        command = [sys.executable, "-m", "pytest", *(sys.argv[1:] or CHOSEN)]
         return subprocess.run(command, env=environment, check=False).returncode
 
 
