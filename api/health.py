@@ -11,8 +11,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, gen
 from api.bodies import StrictRoute
 from api.dependencies import Public, TheParts
 from api.errors import NotReady
-from api.models import Health
 from api.openapi import responses
+from api.system_models import Health
 from ledger.errors import StoreAway
 from projections.read_model import NAME as QUERY_TABLES
 from projections.read_model import status

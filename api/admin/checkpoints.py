@@ -10,8 +10,9 @@ from api.bodies import StrictRoute
 from api.cursors import LIMIT_DEFAULT, POSITION_MAX, After, Limit, decode_cursor, page_of
 from api.dependencies import AdminOrAuditor, TheReader
 from api.errors import NothingSealed
-from api.models import AcceptedRestores, Consistency, Page, SealedCheckpoint
+from api.models import Page
 from api.openapi import responses
+from api.proof_models import AcceptedRestores, Consistency, SealedCheckpoint
 from projections.proofs.checkpoints import Sealed, read_newest, read_of_size, read_page, read_restores
 from projections.proofs.merkle import consistency_proof
 from projections.proofs.tiles import read_node, wanted

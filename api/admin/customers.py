@@ -9,8 +9,8 @@ from fastapi import APIRouter, Request, Response
 
 from api.auth import Principal
 from api.bodies import StrictRoute
+from api.customer_models import Customer, CustomerExport, ErasureReceipt
 from api.dependencies import AdminOnly, AdminOrAuditor, OptionalKey, TheLedger, TheParts, admin_caller
-from api.models import Customer, CustomerExport, ErasureReceipt
 from api.shapes import ErasureRequest
 from api.vendor.customers import ERASED, EXPORTED, KNOWN, erased, exported
 from ledger.commands.caller import Caller

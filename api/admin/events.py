@@ -8,8 +8,9 @@ from fastapi import APIRouter, Query, Response
 from api.bodies import StrictRoute
 from api.dependencies import AdminOrAuditor, TheParts, TheReader
 from api.errors import StatementUnavailable
-from api.models import EventPage, Statement
+from api.models import EventPage
 from api.openapi import responses
+from api.proof_models import Statement
 from api.statements import answer_statement
 from ledger import errors
 from ledger.codec import to_plain

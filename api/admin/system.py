@@ -6,7 +6,7 @@ from fastapi import APIRouter
 
 from api.bodies import StrictRoute
 from api.dependencies import AdminOrAuditor, TheParts
-from api.models import System
+from api.system_models import System
 from projections.proofs.checkpoints import read_newest
 from projections.read_model import status
 from wallet_sync.upkeep import last_sweep

@@ -12,8 +12,9 @@ from api.bodies import StrictRoute
 from api.cursors import LIMIT_DEFAULT, After, Limit, decode_cursor, page_of
 from api.dependencies import AdminOnly, AdminOrAuditor, Parts, TheParts, TheReader
 from api.languages import Language, negotiate, translate
-from api.models import CardWallet, Page, ParkedWork, Retried
+from api.models import Page
 from api.openapi import responses
+from api.wallet_models import CardWallet, ParkedWork, Retried
 from ledger import errors
 from ledger.commands.caller import utc_now
 from ledger.commands.references import CardReference

@@ -8,8 +8,8 @@ from fastapi.responses import PlainTextResponse
 from api.bodies import StrictRoute
 from api.dependencies import Public, TheReader
 from api.errors import NothingSealed
-from api.models import SealingKeys
 from api.openapi import responses
+from api.proof_models import SealingKeys
 from projections.proofs.checkpoints import read_newest
 from projections.proofs.sealing_keys import read_recorded
 

@@ -23,11 +23,12 @@ from api.dependencies import (
 )
 from api.errors import StatementUnavailable
 from api.limits import Lookups
-from api.models import Card, CardBalance, LookedUpCard, Page, Statement, Transaction
+from api.models import Card, CardBalance, LookedUpCard, Page, Transaction
 from api.openapi import responses
 from api.paging import PageByPosition, PageByTime, TimeRange
 from api.people import Email, PhoneText, phone_number
 from api.problems import PROBLEMS
+from api.proof_models import Statement
 from api.shapes import Body, Language, Name, Reason, Search, Uuid
 from api.shapes import CardReference as CardText
 from api.statements import answer_statement

@@ -7,8 +7,8 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Request, Response
 
 from api.bodies import StrictRoute
+from api.customer_models import Customer, CustomerExport, ErasureReceipt
 from api.dependencies import OptionalKey, Parts, TheLedger, TheParts, VendorWith, answered, maybe_once
-from api.models import Customer, CustomerExport, ErasureReceipt
 from api.openapi import responses
 from api.shapes import ErasureRequest
 from ledger.commands.caller import Caller, just_this
