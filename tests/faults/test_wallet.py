@@ -70,11 +70,13 @@ class Provider(Protocol):
     """A provider of wallets, played by a server of ours, and the holders behind it."""
 
     name: str
-    trouble: Trouble
 
     @property
     def settings(self) -> Mapping[str, object]:
         """Where the service finds it."""
+
+    def fall_into(self, trouble: Trouble) -> None:
+        """From now on it fails in this way; `none`: it is well again."""
 
     @property
     def asked(self) -> int:
@@ -114,12 +116,7 @@ class Apple:
     def settings(self) -> Mapping[str, object]:
         return {**self.certificates, "apple_push_url": self.fake.url, "apple_push_ca": self.fake.ca_file}
 
-    @property
-    def trouble(self) -> Trouble:
-        raise NotImplementedError
-
-    @trouble.setter
-    def trouble(self, trouble: Trouble) -> None:
+    def fall_into(self, trouble: Trouble) -> None:
         answers = {"hang": apns.HANG, "503": apns.DOWN, "429": apns.SLOW, "gone": apns.Answer(404, "BadPath")}
         if trouble == "gone":
             answer = apns.Answer(410, "Unregistered", gone_at=datetime.now(UTC))
@@ -175,12 +172,7 @@ class Google:
     def settings(self) -> Mapping[str, object]:
         return self.account
 
-    @property
-    def trouble(self) -> Trouble:
-        raise NotImplementedError
-
-    @trouble.setter
-    def trouble(self, trouble: Trouble) -> None:
+    def fall_into(self, trouble: Trouble) -> None:
         self.fake.trouble = None if trouble in ("none", "gone") else trouble
         if trouble == "gone":
             for held in self.fake.held.values():
@@ -253,12 +245,12 @@ def wallets_follow(provider: Provider, database_url: str, folder: Path) -> None:
         phases: dict[Trouble, Phase] = defaultdict(Phase)
         for _ in range(ROUNDS):
             for trouble in TROUBLES:
-                provider.trouble = trouble
+                provider.fall_into(trouble)
                 if trouble == "none":  # What was parked while phones were called gone waits for an operator.
                     retry_at_once(database_url)
                 one_phase(phases[trouble], provider, service, till, [card["id"] for card in cards])
         stopped_at = time.monotonic()
-        provider.trouble = "none"
+        provider.fall_into("none")
         before = provider.taken
         service.catch_up()
         eventually(lambda: _tried(service) == 0, SETTLED_SECONDS, lambda: f"{_tried(service)} cards are behind")
