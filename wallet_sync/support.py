@@ -15,6 +15,7 @@ from wallet_sync import wallet_work
 PATIENCE = timedelta(minutes=1)  # Within it a change is on its way, later somebody should have taken care of it.
 
 HINTS: Final[Mapping[str, str]] = {
+    "forgotten": "The card's holder was forgotten: wallets are told to show nothing of it, and there is nothing to do.",
     "off": "This wallet is not set up here: the guide says how.",
     "cannot_sign": "Passes cannot be signed: loyalty-ledger doctor says what is wrong with the certificates.",
     "not_issued": "The card was never added to this wallet: let the holder open the card's link and add it.",

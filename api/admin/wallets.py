@@ -54,6 +54,9 @@ async def read_card_wallet(
         "google": await _google(parts, card_id, facts, language),
         "complaints_of_all_phones": dict(parts.phone_log),
     }
+    if status == "erased":
+        told["apple"] |= _judged(Verdict("forgotten"), language)
+        told["google"] |= _judged(Verdict("forgotten"), language)
     return told
 
 

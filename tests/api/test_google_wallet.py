@@ -250,6 +250,8 @@ def test_a_forgotten_persons_card_that_drifted_is_emptied_again_at_night(scene: 
         shown = dict(scene.object(forgotten))
         erase(scene, forgotten)
         soon(lambda: "barcode" not in scene.object(forgotten))
+        seen = ok(scene.service.admin.get(f"/cards/{forgotten['id']}/wallet"))
+        assert (seen["apple"]["verdict"], seen["google"]["verdict"]) == ("forgotten", "forgotten")
         soon(lambda: scene.work(forgotten)["synced"] == scene.work(forgotten)["desired"])
     scene.object(forgotten).update(shown)
     scene.service.rows("UPDATE wallet_work SET desired = 1, synced = 1 WHERE channel = 'sweep' RETURNING id")
