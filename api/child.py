@@ -10,7 +10,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 import orjson
 import psycopg
@@ -33,16 +35,24 @@ class Child:
     Args:
         module: What it runs; its `main` calls `told`.
         log_format, log_level: As in the settings: its lines go where ours go.
+        more: What this module wants to know besides, so that it need not read the settings.
     """
 
     def __init__(
-        self, module: str, database_url: str, master_key: MasterKey, *, log_format: str, log_level: str
+        self,
+        module: str,
+        database_url: str,
+        master_key: MasterKey,
+        *,
+        log_format: str,
+        log_level: str,
+        more: Sequence[str | None] = (),
     ) -> None:
         self._module = module
         # On its input rather than in its environment, which others on the machine may read.
         before = master_key.previous
         keys = [master_key.to_base64(), None if before is None else before.to_base64()]
-        self._told = orjson.dumps([database_url, keys, log_format, log_level]) + b"\n"
+        self._told = orjson.dumps([database_url, keys, log_format, log_level, more]) + b"\n"
         self._process: subprocess.Popen[bytes] | None = None
         self._started_at = 0.0
         self._restarts = 0
@@ -89,17 +99,27 @@ class Child:
             self._process.stdin.close()
 
 
-def told() -> tuple[str, MasterKey, threading.Event]:
-    """What a child is told when it begins: the database, the master key, and an event that is set when it shall end."""
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a child is told when it begins. `stop` is set when it shall end."""
+
+    database_url: str
+    master_key: MasterKey
+    stop: threading.Event
+    more: Sequence[str | None]
+
+
+def told() -> Told:
+    """Read what the parent wrote, and be what it asks for: quiet, polite, gone when it is gone."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    database_url, (key, before), log_format, log_level = orjson.loads(sys.stdin.buffer.readline())
+    database_url, (key, before), log_format, log_level, more = orjson.loads(sys.stdin.buffer.readline())
     configure(log_format, log_level)
     os.nice(NICENESS)
     threading.Thread(target=_stop_with_input, args=(stop,), daemon=True).start()
     given = MasterKey(MasterKey.from_base64(key).key, None if before is None else MasterKey.from_base64(before))
     with psycopg.connect(database_url, autocommit=True, connect_timeout=5) as connection:
-        return database_url, in_force(connection, given), stop
+        return Told(database_url, in_force(connection, given), stop, more)
 
 
 def _stop_with_input(stop: threading.Event) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from api.key_files import Keys, in_force, load_keys
 from api.settings import Settings
+from migrations.apart import upgrade
 from migrations.local_postgres import LocalPostgres
 from migrations.preconditions import check_server
-from migrations.upgrade import upgrade
 
 ROOTS_DATA_DIR = Path("/var/lib/loyalty-ledger")
 
@@ -36,7 +36,7 @@ def opened(settings: Settings, *, migrates: bool = True) -> Iterator[Database]:
     """The database of these settings, running and fit; the embedded server stops with the block, if it is ours.
 
     Raises:
-        SettingsError, LocalPostgresError, ServerUnfit: Each says what to do. Nothing was changed.
+        SettingsError, LocalPostgresError, ServerUnfit, UpgradeIsBusy: Each says what to do. Nothing was changed.
     """
     if settings.database_url is not None:
         url = settings.database_url.get_secret_value()

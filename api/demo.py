@@ -15,7 +15,6 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from api.demo_visits import CARDS, DAYS, TERMINALS, Holder, Scheme, Visit, opening, planned
@@ -27,8 +26,7 @@ from ledger.decision import Once, Outcome
 from ledger.errors import Busy, CodeTaken, PinInvalid, RuleRefused, VendorNotFound
 from ledger.ids import derived
 from ledger.program import Branding, LoyaltyType, Reward, Rules
-from ledger.reader import Pool
-from ledger.recorder import APP_ROLE
+from ledger.reader import Pool, act_as_application
 from ledger.seal import MasterKey
 from ledger.staff_pin import Role
 from ledger.stream import Actor
@@ -141,7 +139,7 @@ def _moment(visit: Visit) -> datetime:
 @asynccontextmanager
 async def _ledger(url: str, master_key: MasterKey, clock: Callable[[], datetime]) -> AsyncIterator[Ledger]:
     pool: Pool = AsyncConnectionPool(
-        url, kwargs={"autocommit": True}, configure=_act_as_application, min_size=1, max_size=4, open=False
+        url, kwargs={"autocommit": True}, configure=act_as_application, min_size=1, max_size=4, open=False
     )
     async with pool:
         ledger = Ledger(url, pool, master_key, clock)
@@ -150,10 +148,6 @@ async def _ledger(url: str, master_key: MasterKey, clock: Callable[[], datetime]
             yield ledger
         finally:
             await ledger.stop()
-
-
-async def _act_as_application(connection: AsyncConnection[Any]) -> None:
-    await connection.execute(f"SET ROLE {APP_ROLE}")
 
 
 # ------------------------------------------------------------------ what happens then

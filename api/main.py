@@ -8,7 +8,6 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
-from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from api import health, openapi, problem_pages, problems
@@ -49,8 +48,7 @@ from api.vendor import (
 )
 from api.wallets import apple_wallet
 from ledger.commands import Ledger
-from ledger.reader import Pool, Reader
-from ledger.recorder import APP_ROLE
+from ledger.reader import Pool, Reader, act_as_application
 from ledger.seal import MasterKey
 from projections.positions import Waiter
 from wallet_sync.google_callback import MESSAGE_BYTES_MAX
@@ -181,10 +179,6 @@ def create_app(settings: Settings, keys: Keys, conninfo: str) -> FastAPI:
     app.add_middleware(Admission, in_flight_max=settings.in_flight_max)
     app.add_middleware(Requests, public_url=settings.public_url)
     return app
-
-
-async def act_as_application(connection: AsyncConnection[Any]) -> None:
-    await connection.execute(f"SET ROLE {APP_ROLE}; SET statement_timeout = 5000")
 
 
 def _calm_the_garbage_collector() -> None:

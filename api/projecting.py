@@ -9,10 +9,10 @@ GC_THRESHOLDS = (200_000, 100, 1_000)  # Rows make no cycles: looking for some c
 
 
 def main() -> None:
-    database_url, master_key, stop = child.told()
+    told = child.told()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
-    Projector(database_url, master_key).run(stop)
+    Projector(told.database_url, told.master_key).run(told.stop)
 
 
 if __name__ == "__main__":

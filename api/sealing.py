@@ -1,22 +1,16 @@
-"""The sealer as a child of `run`, and as the settings have it."""
+"""The sealer as a child of `run`: it is told where its key lies, and needs no settings."""
+
+from pathlib import Path
 
 from api import child
-from api.settings import Settings, read_settings
 from projections.proofs.sealer import Sealer
 
 
-def sealer(settings: Settings, database_url: str) -> Sealer:
-    """With the embedded database the first key is made by itself; with one of your own, by whoever keeps the keys."""
-    return Sealer(
-        database_url,
-        settings.sealing_key_path,
-        new_key_name=settings.checkpoint_name if settings.is_embedded else None,
-    )
-
-
 def main() -> None:
-    database_url, _, stop = child.told()
-    sealer(read_settings(), database_url).run(stop)
+    told = child.told()
+    key_path, new_key_name = told.more
+    assert key_path is not None
+    Sealer(told.database_url, Path(key_path), new_key_name=new_key_name).run(told.stop)
 
 
 if __name__ == "__main__":

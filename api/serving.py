@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -17,9 +18,9 @@ from api.database import Database
 from api.key_files import in_force, load_keys
 from api.logs import configure
 from api.main import create_app
-from api.sealing import sealer
 from api.settings import Settings, read_settings, variable
 from api.syncing import sync
+from projections.proofs.sealer import Sealer
 from projections.read_model import Projector
 
 REVIVE_SECONDS = 0.25
@@ -29,7 +30,9 @@ log = structlog.get_logger("api.serving")
 
 def run_all(settings: Settings, database: Database, *, projects: bool, ready: Callable[[str], None]) -> None:
     """Serve until SIGINT or SIGTERM; with `projects` processes beside this one keep tables and phones up, and seal."""
-    wanted = ["api.projecting", "api.sealing", *(["api.syncing"] if settings.has_wallets else [])]
+    wanted: dict[str, Sequence[str | None]] = {"api.projecting": (), "api.sealing": _for_sealing(settings)}
+    if settings.has_wallets:
+        wanted["api.syncing"] = ()
     children = [
         Child(
             module,
@@ -37,8 +40,9 @@ def run_all(settings: Settings, database: Database, *, projects: bool, ready: Ca
             database.keys.master_key,
             log_format=settings.log_format,
             log_level=settings.log_level,
+            more=more,
         )
-        for module in (wanted if projects else [])
+        for module, more in (wanted.items() if projects else ())
     ]
     # uvicorn raises the signal again once it has shut down; then ours lets the blocks around it end in order.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -162,7 +166,16 @@ def sync_until_stopped(settings: Settings, database: Database) -> None:
 
 def seal_until_stopped(settings: Settings, database: Database) -> None:
     """Seal what is recorded until SIGINT or SIGTERM."""
-    _until_stopped(database, sealer(settings, database.url).run)
+    key_path, new_key_name = _for_sealing(settings)
+    _until_stopped(database, Sealer(database.url, Path(key_path), new_key_name=new_key_name).run)
+
+
+def _for_sealing(settings: Settings) -> tuple[str, str | None]:
+    """Where the sealing key lies, and the name of a first one where it is made by itself: with the embedded database.
+
+    With a database of one's own whoever keeps the keys makes it.
+    """
+    return str(settings.sealing_key_path), settings.checkpoint_name if settings.is_embedded else None
 
 
 def _until_stopped(database: Database, work: Callable[[threading.Event], None]) -> None:

@@ -13,13 +13,12 @@ from psycopg_pool import AsyncConnectionPool
 
 from api import child
 from api.google_wallet import GoogleAccountUnfit, google_client, google_issuer, read_account
-from api.main import act_as_application
 from api.settings import Settings, read_settings
 from api.wallets import apple_key_files
 from ledger.commands import Ledger
 from ledger.commands.caller import utc_now
 from ledger.errors import StoreAway
-from ledger.reader import Pool
+from ledger.reader import Pool, act_as_application
 from ledger.seal import MasterKey
 from wallet_sync.apple_certificates import AppleKeysUnfit, Signer
 from wallet_sync.apple_key_ring import KeyRing
@@ -155,8 +154,8 @@ class _Google:
 
 
 def main() -> None:
-    database_url, master_key, stop = child.told()
-    sync(read_settings(), database_url, master_key, stop)
+    told = child.told()
+    sync(read_settings(), told.database_url, told.master_key, told.stop)
 
 
 if __name__ == "__main__":

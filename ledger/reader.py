@@ -13,12 +13,14 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from ledger.decision import Claim, Once, Outcome, Stream
 from ledger.errors import CardIsErased, EntryNotFound, KeyReused, Refused, StoreAway
+from ledger.recorder import APP_ROLE
 from ledger.remembered import recalled
 from ledger.round import READ, Round
 from ledger.seal import MasterKey, SubjectKey
 from ledger.stream import Recorded, decode
 
 Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
+STATEMENT_MILLISECONDS_MAX = 5_000
 
 EVENTS = """
 SELECT notification_id, originator_version, topic, state FROM stored_events
@@ -40,6 +42,11 @@ ON CONFLICT (subject_id) DO NOTHING
 """
 LAST_POSITION = "SELECT coalesce(max(notification_id), 0) FROM stored_events"
 EVERY_VERSION = 2**62
+
+
+async def act_as_application(connection: AsyncConnection[Any]) -> None:
+    """What a pool of ours does with each new connection: no more rights, and no longer statements, than needed."""
+    await connection.execute(f"SET ROLE {APP_ROLE}; SET statement_timeout = {STATEMENT_MILLISECONDS_MAX}")
 
 
 class Reader:

@@ -3,6 +3,7 @@
 Each revision is plain SQL in its own transaction: after a failure the database stands at the one before.
 """
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -15,14 +16,12 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, NullPool, create_engine, text
 
+from migrations.apart import AWAY, BUSY, UpgradeIsBusy
+
 LOCK = 4_801_207_306_571_022_413  # Any number, as long as nobody else locks it in our database.
 LOCK_WAIT_SECONDS_MAX = 600.0
 LOCK_POLL_SECONDS = 0.1
 TRY_LOCK = text("SELECT pg_try_advisory_lock(:key)")
-
-
-class UpgradeIsBusy(Exception):
-    """Another process has been changing this database's shape for too long; nothing was changed by us."""
 
 
 def upgrade(url: str, revision: str = "head") -> None:
@@ -98,3 +97,19 @@ def _locked(url: str) -> Iterator[Connection]:
         connection.commit()  # Alembic begins and commits by itself only outside a transaction.
         yield connection
     # Closing the connection gives the lock back, whatever happened.
+
+
+def main() -> None:
+    """Bring the database whose URL is on the input to the newest revision; `migrations.apart` reads the outcome."""
+    try:
+        upgrade(sys.stdin.read())
+    except UpgradeIsBusy as error:
+        sys.stderr.write(str(error))
+        sys.exit(BUSY)
+    except psycopg.OperationalError as error:
+        sys.stderr.write(str(error))
+        sys.exit(AWAY)
+
+
+if __name__ == "__main__":
+    main()

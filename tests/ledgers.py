@@ -20,7 +20,7 @@ from ledger.commands.references import CardReference
 from ledger.commands.till import Asked
 from ledger.decision import Once, Outcome
 from ledger.program import Branding, LoyaltyType, Reward, Rules
-from ledger.recorder import APP_ROLE
+from ledger.reader import act_as_application
 from ledger.seal import MasterKey
 from ledger.stream import Actor
 from ledger.vendor import Profile
@@ -34,9 +34,6 @@ CAKE = Reward(UUID("0195a1b0-0000-7000-8000-00000000cafe"), "A slice of cake", 2
 async def running_ledger(
     url: str, clock: Callable[[], datetime] = utc_now, make: Callable[..., Ledger] = Ledger
 ) -> AsyncIterator[Ledger]:
-    async def act_as_application(connection: AsyncConnection[Any]) -> None:
-        await connection.execute(f"SET ROLE {APP_ROLE}")
-
     pool = AsyncConnectionPool(
         url, kwargs={"autocommit": True}, configure=act_as_application, min_size=1, max_size=4, timeout=5, open=False
     )

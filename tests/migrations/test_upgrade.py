@@ -8,8 +8,10 @@ import pytest
 from alembic.util import CommandError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from migrations import apart
 from migrations import upgrade as upgrade_module
-from migrations.upgrade import LOCK, UpgradeIsBusy, current, downgrade, head, upgrade
+from migrations.apart import UpgradeIsBusy
+from migrations.upgrade import LOCK, current, downgrade, head, upgrade
 
 UPGRADER = """
 import sys
@@ -138,3 +140,22 @@ def test_the_url_may_name_several_hosts_of_which_one_answers(empty_database_url:
 def test_a_database_that_is_away_is_psycopgs_error() -> None:
     with pytest.raises(psycopg.OperationalError):
         upgrade("postgresql:///ledger?host=/nowhere")
+
+
+def test_an_upgrade_apart_does_the_same_and_leaves_nothing_of_alembic_here(empty_database_url: str) -> None:
+    script = "import sys; from migrations import apart; apart.upgrade(sys.argv[1]); print('alembic' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", script, empty_database_url], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "False\n"
+    assert current(empty_database_url) == head()
+
+
+def test_an_upgrade_apart_is_refused_in_the_same_words(empty_database_url: str) -> None:
+    with pytest.raises(psycopg.OperationalError, match="nowhere"):
+        apart.upgrade("postgresql:///ledger?host=/nowhere")
+    with psycopg.connect(empty_database_url, autocommit=True) as other:
+        other.execute("CREATE TABLE streams (nobody_knows integer)")
+    with pytest.raises(apart.UpgradeFailed, match="streams"):
+        apart.upgrade(empty_database_url)
+    assert current(empty_database_url) is None
