@@ -4,7 +4,7 @@ BIN := .venv/bin
 UV := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-postgres15 peers check explore schedules faults faults-wallet bench bench-scale clean
+.PHONY: help setup run test test-postgres15 peers check screenshots explore schedules faults faults-wallet bench bench-scale clean
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ check: .venv/.ok ## Format, lint, types, imports, dependencies, tests: what CI r
 	@$(BIN)/lint-imports
 	@$(BIN)/deptry .
 	@$(BIN)/pytest --timeout 300
+
+screenshots: .venv/.ok ## Every page into docs/pictures (needs Chromium; ONLY=card takes those whose name begins so)
+	@$(BIN)/python -m tests.pages.screenshots $(ONLY)
 
 explore: .venv/.ok ## The properties with examples nobody has tried yet; a minute or two, other ones each time
 	@$(BIN)/pytest --timeout 900 --hypothesis-profile=explore tests/journeys/test_properties.py tests/ledger

@@ -77,6 +77,10 @@ class ValidationFailed(EdgeRefused):
         super().__init__(errors=errors)
 
 
+class CrossSiteForm(EdgeRefused):
+    sentence = "this form was sent from another website"
+
+
 class NothingSealed(EdgeRefused):
     sentence = "there is no such checkpoint: nothing was sealed yet, or none over that many events"
 

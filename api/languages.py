@@ -73,8 +73,11 @@ def translate(language: Language, sentence: str, /, **facts: Any) -> str:
 
 
 def translate_count(language: Language, one: str, many: str, count: int, /, **facts: Any) -> str:
-    """The same where the grammar depends on a number, which the sentence calls `{count}`."""
-    return _texts(language).ngettext(one, many, count).format_map(_Facts(facts, count=count))
+    """The same where the grammar depends on a number, which the sentence calls `{count}`.
+
+    A fact of that name says how the number is written.
+    """
+    return _texts(language).ngettext(one, many, count).format_map(_Facts({"count": count, **facts}))
 
 
 @cache
@@ -90,8 +93,8 @@ def _texts(language: Language) -> GNUTranslations:
 class _Facts(dict[str, Any]):
     """Facts as they are read aloud: moments in UTC as RFC 3339 writes them."""
 
-    def __init__(self, facts: Mapping[str, Any], **more: Any) -> None:
-        super().__init__({name: _read_aloud(value) for name, value in {**facts, **more}.items()})
+    def __init__(self, facts: Mapping[str, Any]) -> None:
+        super().__init__({name: _read_aloud(value) for name, value in facts.items()})
 
     def __missing__(self, name: str) -> str:
         return f"({name} unknown)"

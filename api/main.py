@@ -26,6 +26,7 @@ from api.google_wallet import CALLBACK, google_wallet
 from api.in_flight import InFlight
 from api.key_files import Keys
 from api.middleware import Admission, BodyLimit, Requests, StraightToTheTill
+from api.pages import routing
 from api.public import apple_web_service
 from api.public import cards as public_cards
 from api.public import checkpoint as public_checkpoint
@@ -71,6 +72,7 @@ ADMIN = (
 TILL = (stamps, points, redemptions)
 VENDOR = (programs, cards, customers, adjustments, entries, decisions, pins, stats)
 PUBLIC = (public_programs, public_cards, public_passes, public_checkpoint, public_google, apple_web_service)
+PAGES = (routing,)
 
 TAGS = (
     {"name": "stamps", "description": "Stamping cards, with cooldown, daily limit and staff PIN."},
@@ -163,6 +165,8 @@ def create_app(settings: Settings, keys: Keys, conninfo: str) -> FastAPI:
         app.include_router(router)
     app.include_router(health.router)
     app.include_router(problem_pages.router)
+    for pages in PAGES:
+        app.include_router(pages.router)
     problems.install(app)
     openapi.install(app, TAGS)
     # The last added is the outermost.

@@ -26,6 +26,8 @@ from starlette.types import Receive, Scope, Send
 from api import errors as edge
 from api import languages
 from api.languages import Language, negotiate, translate
+from api.pages.frame import language_of
+from api.pages.refusals import refusal_page, wants_page
 from api.settings import Settings
 from api.validation import described, one
 from ledger import errors
@@ -124,6 +126,7 @@ PROBLEMS: dict[type[Exception], Problem] = {
     edge.MethodNotAllowed: Problem(
         HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", "This method is not possible here"
     ),
+    edge.CrossSiteForm: Problem(HTTPStatus.FORBIDDEN, "cross_site_form", "Not accepted"),
     edge.NothingSealed: NOT_FOUND,
     edge.AppleWalletOff: Problem(HTTPStatus.NOT_FOUND, "apple_wallet_off", "No Apple Wallet here"),
     edge.GoogleWalletOff: Problem(HTTPStatus.NOT_FOUND, "google_wallet_off", "No Google Wallet here"),
@@ -172,8 +175,12 @@ async def send_problem(error: Exception, scope: Scope, receive: Receive, send: S
 
 
 def problem_response(error: Exception, scope: Scope) -> Response:
-    """The document for any error at all. What has no row is logged and answered as 500 without a detail of it."""
-    language = negotiate(Headers(scope=scope).get("accept-language"))
+    """The document for any error at all. What has no row is logged and answered as 500 without a detail of it.
+
+    Whoever asked for a page gets the same as a page.
+    """
+    is_page = wants_page(scope)
+    language = language_of(scope) if is_page else negotiate(Headers(scope=scope).get("accept-language"))
     if isinstance(error, HTTPException) and error.status_code < 400:
         return Response(status_code=error.status_code, headers=error.headers)
     if not isinstance(error, Refused):
@@ -185,6 +192,8 @@ def problem_response(error: Exception, scope: Scope) -> Response:
     }
     if error.decision_id is not None:
         body["decision_id"] = error.decision_id
+    if is_page:
+        return refusal_page(body, _headers(error, problem, language), scope)
     # A default that never fails: whatever a fact may be, the refusal is answered.
     content = orjson.dumps(body, default=str, option=orjson.OPT_UTC_Z | orjson.OPT_NAIVE_UTC)
     return Response(content, problem.status.value, headers=_headers(error, problem, language), media_type=MEDIA_TYPE)

@@ -1,0 +1,1 @@
+"""The service's pages: what customers, tills, vendors, administrators and auditors see in a browser."""

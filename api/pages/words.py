@@ -1,0 +1,55 @@
+"""What templates say and how: sentences of the catalogue, counts, days, moments, numbers and money in one language."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from babel.dates import format_date, format_time
+from babel.numbers import format_currency, format_decimal
+from markupsafe import Markup, escape
+
+from api.currencies import exponent
+from api.languages import Language, translate, translate_count
+
+NAMES: dict[Language, str] = {"en": "English", "fr": "Français", "de": "Deutsch", "lb": "Lëtzebuergesch"}
+"""Each language by its own name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """One language, as templates speak it. `t`, `tn` and `th` are what templates call its first three."""
+
+    language: Language
+
+    def text(self, sentence: str, /, **facts: Any) -> str:
+        return translate(self.language, sentence, **facts)
+
+    def count(self, one: str, many: str, count: int, /, **facts: Any) -> str:
+        """The sentence for so many; `{count}` in it is written as this language writes numbers."""
+        return translate_count(self.language, one, many, count, **{"count": self.number(count), **facts})
+
+    def html(self, sentence: str, /, **facts: Any) -> Markup:
+        """A sentence with markup among its facts: what is no Markup is escaped."""
+        told = translate(self.language, sentence, **{name: f"{{{name}}}" for name in facts})
+        return Markup(escape(told)).format(**facts)
+
+    def number(self, number: int) -> str:
+        return format_decimal(number, locale=self.language)
+
+    def money(self, minor: int, currency: str) -> str:
+        """Minor units of a currency, such as 420 of EUR."""
+        return format_currency(Decimal(minor).scaleb(-exponent(currency)), currency, locale=self.language)
+
+    def day(self, at: datetime, zone: str) -> str:
+        """The day a moment lies in, in a time zone: 23 November 2026."""
+        return format_date(at.astimezone(ZoneInfo(zone)), format="long", locale=self.language)
+
+    def moment(self, at: datetime, zone: str) -> str:
+        """Day and time of day, in a time zone."""
+        return f"{self.day(at, zone)}, {self.clock(at, zone)}"
+
+    def clock(self, at: datetime, zone: str) -> str:
+        """The time of day, in a time zone."""
+        return format_time(at.astimezone(ZoneInfo(zone)), format="short", locale=self.language)

@@ -1,0 +1,108 @@
+"""`make screenshots`: every page in docs/pictures, on a phone and on a desk, in light and in dark.
+
+A line of SHOTS for each page and state. The data are those of the demo, and what a shot prepares for itself.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from playwright.sync_api import Browser, BrowserContext, Page
+from rich.progress import track
+
+from api import demo
+from tests.databases import database, shared_server
+from tests.pages.browser import DESKTOP, PHONE, chromium
+from tests.service import MASTER_KEY, Service, Till
+
+FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
+COLOURS_MAX = 96
+WINDOWS: tuple[tuple[str, dict[str, int], int], ...] = (("phone", PHONE, 2), ("desktop", DESKTOP, 1))
+SCHEMES = ("light", "dark")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The demo's café, served."""
+
+    service: Service
+    till: Till
+    programs: dict[str, dict[str, Any]]  # By name.
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A page to be shown.
+
+    Args:
+        name: What its files are called.
+        address: Of the page; a function where the scene must be prepared for it.
+        signs_in: Whoever must be signed in gets their cookies here, before the page is opened.
+        before: What happens on the page before the picture is taken.
+    """
+
+    name: str
+    address: str | Callable[[Scene], str]
+    language: str = "en"
+    signs_in: Callable[[BrowserContext, Scene], None] | None = None
+    before: Callable[[Page, Scene], None] | None = None
+
+
+SHOTS: tuple[Shot, ...] = (Shot("nothing-here", "/nothing-here"),)
+
+
+@contextmanager
+def scene() -> Iterator[Scene]:
+    with ExitStack() as resources:
+        server = resources.enter_context(shared_server())
+        url = resources.enter_context(database(server, upgraded=True))
+        demo.seed(url, MASTER_KEY, lambda *_: None)
+        service = resources.enter_context(Service(url))
+        vendor = next(v for v in service.admin.get("/vendors").json()["items"] if v["code"] == demo.CODE)
+        till = service.till(service.admin.api_key(vendor["id"])["key"], vendor["id"])
+        programs = {program["name"]: program for program in till.get("/programs").json()["items"]}
+        yield Scene(service, till, programs)
+
+
+def take(browser: Browser, shot: Shot, scene: Scene) -> None:
+    """Four pictures of a page, in as few colours as do."""
+    address = shot.address if isinstance(shot.address, str) else shot.address(scene)
+    for window, size, scale in WINDOWS:
+        context = browser.new_context(
+            base_url=str(scene.service.http.base_url),
+            locale=shot.language,
+            viewport=size,  # type: ignore[arg-type]
+            device_scale_factor=scale,
+            reduced_motion="reduce",
+        )
+        if shot.signs_in is not None:
+            shot.signs_in(context, scene)
+        page = context.new_page()
+        page.goto(address)
+        if shot.before is not None:
+            shot.before(page, scene)
+        for scheme in SCHEMES:
+            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            picture = Image.open(BytesIO(page.screenshot(full_page=True))).convert("RGB")
+            picture.quantize(COLOURS_MAX, dither=Image.Dither.NONE).save(
+                FOLDER / f"{shot.name}-{window}-{scheme}.png", optimize=True
+            )
+        context.close()
+
+
+def main(*names: str) -> None:
+    """All pages, or those whose name begins with one of these."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    wanted = [shot for shot in SHOTS if not names or shot.name.startswith(names)]
+    with scene() as made, chromium() as browser:
+        for shot in track(wanted, "Pages"):
+            take(browser, shot, made)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
