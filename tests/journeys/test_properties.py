@@ -43,7 +43,7 @@ from projections.rebuild import TABLES, rebuild
 from tests.ledgers import CAKE, MASTER_KEY, Luck, Shop, Unlucky, facts, heads, rows, running_ledger
 
 QUICKLY = settings(
-    max_examples=20,
+    max_examples=12,
     stateful_step_count=50,
     deadline=None,
     database=None,
