@@ -14,7 +14,9 @@ from uuid import UUID
 
 from api.errors import Unauthenticated
 from ledger.commands.vendors import VendorCommands
-from ledger.stream import Actor
+from ledger.decision import Stream
+from ledger.stream import Actor, Channel
+from ledger.vendor import ApiKey
 
 REMEMBERED_SECONDS = 1.0
 REMEMBERED_MAX = 10_000
@@ -29,6 +31,10 @@ class Principal:
     vendor_id: UUID | None = None
     key_id: UUID | None = None
     scopes: frozenset[str] = frozenset()
+    channel: Channel = "pos"
+    terminal_id: str | None = None  # Of a paired till, as all below.
+    location_id: UUID | None = None
+    program_id: UUID | None = None
 
 
 class Authenticator:
@@ -36,7 +42,7 @@ class Authenticator:
         self._vendors = vendors
         self._admin = _digest(admin_key)
         self._auditor = _digest(auditor_key) if auditor_key else None
-        self._remembered: dict[bytes, tuple[float, datetime | None, Principal]] = {}
+        self._remembered: dict[bytes | UUID, tuple[float, ApiKey, Principal]] = {}
 
     async def identify(self, authorization: str | None) -> Principal:
         """The caller behind an Authorization header.
@@ -53,29 +59,57 @@ class Authenticator:
             return Principal("auditor", Actor("admin", "auditor", "auditor_key"))
         return await self._vendor(key, digest)
 
-    async def _vendor(self, key: str, digest: bytes) -> Principal:
-        now = time.monotonic()
-        known = self._remembered.get(digest)
-        if known is not None and now - known[0] < REMEMBERED_SECONDS:
-            _, expires_at, principal = known
-            if expires_at is None or datetime.now(UTC) < expires_at:
-                return principal
-        found = await self._vendors.holder_of(key)
-        if found is None:
-            self._remembered.pop(digest, None)
+    async def of_key(self, vendor_id: UUID, key_id: UUID) -> tuple[Principal, ApiKey]:
+        """The caller that a session with this vendor's key stands for.
+
+        Raises: Unauthenticated where the key is revoked or expired, or the vendor suspended.
+        """
+        known = self._known(key_id)
+        if known is None:
+            known = self._keep(key_id, await self._vendors.key_of(vendor_id, key_id))
+        key, principal = known
+        return principal, key
+
+    def mark(self, kind: Literal["admin", "auditor"]) -> str:
+        """What a session keeps of the administrator's or auditor's key: another key has another mark."""
+        digest = self._admin if kind == "admin" else self._auditor
+        return "" if digest is None else sha256(b"mark:" + digest).hexdigest()[:32]
+
+    def still(self, kind: Literal["admin", "auditor"], mark: str) -> Principal:
+        """The caller that a session with this mark stands for. Raises: Unauthenticated where the key is another now."""
+        if not mark or not hmac.compare_digest(mark, self.mark(kind)):
             raise Unauthenticated
-        stream, api_key = found
+        return Principal(kind, Actor("admin", kind, "session"), channel="admin_ui")
+
+    async def _vendor(self, key: str, digest: bytes) -> Principal:
+        known = self._known(digest)
+        if known is None:
+            known = self._keep(digest, await self._vendors.holder_of(key))
+        return known[1]
+
+    def _known(self, name: bytes | UUID) -> tuple[ApiKey, Principal] | None:
+        known = self._remembered.get(name)
+        if known is None or time.monotonic() - known[0] >= REMEMBERED_SECONDS:
+            return None
+        _, key, principal = known
+        return (key, principal) if key.expires_at is None or datetime.now(UTC) < key.expires_at else None
+
+    def _keep(self, name: bytes | UUID, found: tuple[Stream, ApiKey] | None) -> tuple[ApiKey, Principal]:
+        if found is None:
+            self._remembered.pop(name, None)
+            raise Unauthenticated
+        stream, key = found
         principal = Principal(
             "api_key",
-            Actor("api_key", str(api_key.key_id), "bearer"),
+            Actor("api_key", str(key.key_id), "bearer"),
             stream.stream_id,
-            api_key.key_id,
-            frozenset(api_key.scopes),
+            key.key_id,
+            frozenset(key.scopes),
         )
         if len(self._remembered) >= REMEMBERED_MAX:
             self._remembered.clear()
-        self._remembered[digest] = (now, api_key.expires_at, principal)
-        return principal
+        self._remembered[name] = (time.monotonic(), key, principal)
+        return key, principal
 
     def forget(self) -> None:
         """After a key was revoked here: nobody is remembered any longer."""

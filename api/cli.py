@@ -185,6 +185,26 @@ def _demo(database: Any) -> None:
     typer.echo(shown)
 
 
+@app.command("sign-in-link")
+def sign_in_link(vendor: Annotated[str, typer.Option(help="The vendor's code.")]) -> None:
+    """A link that signs in one person for a vendor, once, within 15 minutes."""
+    from api.database import opened
+    from api.doors import VendorUnknown, make_link_for
+    from api.settings import read_settings
+
+    settings = read_settings()
+    with opened(settings) as database:
+        try:
+            url, expires_at = make_link_for(
+                database.url, database.keys.master_key, vendor, public_url=settings.public_url
+            )
+        except VendorUnknown:
+            typer.secho(f"There is no vendor with the code {vendor}.", fg=typer.colors.RED, err=True)
+            raise typer.Exit(1) from None
+    typer.echo(url)
+    typer.echo(f"It can be used once, until {expires_at:%H:%M} UTC.", err=True)
+
+
 @app.command("import")
 def import_(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="NDJSON or CSV.")],

@@ -23,6 +23,7 @@ from api.errors import (
 from api.google_wallet import GoogleWallet
 from api.in_flight import InFlight
 from api.middleware import request_id_of
+from api.sessions import Sessions
 from api.settings import Settings
 from api.wallets import AppleWallet
 from ledger.commands import Ledger
@@ -46,6 +47,7 @@ class Parts:
     master_key: MasterKey
     fingerprint_key: bytes = field(repr=False)  # Of what was asked under an Idempotency-Key.
     authenticator: Authenticator
+    sessions: Sessions
     in_flight: InFlight
     waiter: Waiter
     apple: AppleWallet | None  # None where no Pass Type ID is set.
@@ -81,8 +83,16 @@ TheReader = Annotated[Reader, Depends(_reader)]
 # ------------------------------------------------------------------ who asks
 
 
-async def _principal(request: Request, parts: TheParts) -> Principal:
-    return await parts.authenticator.identify(request.headers.get("authorization"))
+async def principal_of(request: Request, authorization: str | None) -> Principal:
+    """Who asks: by a key in the header, and without that header by the session of a browser."""
+    parts = parts_of(request)
+    if authorization is None:
+        return await parts.sessions.identify(request)
+    return await parts.authenticator.identify(authorization)
+
+
+async def _principal(request: Request) -> Principal:
+    return await principal_of(request, request.headers.get("authorization"))
 
 
 AnyPrincipal = Annotated[Principal, Depends(_principal)]
@@ -132,11 +142,12 @@ class VendorWith:
         return Caller(
             vendor_id=principal.vendor_id,
             actor=principal.actor,
-            channel="pos",
+            channel=principal.channel,
             request_id=request_id_of(request.scope),
             api_key_id=principal.key_id,
             may=principal.scopes,
-            terminal_id=terminal_id,
+            terminal_id=principal.terminal_id or terminal_id,
+            location_id=principal.location_id,
         )
 
 

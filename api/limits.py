@@ -1,6 +1,6 @@
-"""How often somebody may try: look-ups of numbers that are not there, and public enrolments.
+"""How often somebody may try: look-ups of numbers that are not there, public enrolments, and signing in.
 
-Look-ups are counted in this process; enrolments in the database, because all processes share them.
+Look-ups are counted in this process; the others in the database, because all processes share them.
 """
 
 from typing import Annotated
@@ -35,17 +35,21 @@ class LookupLimit:
             raise RateLimited(retry_after_seconds=60)
 
 
-class EnrolmentLimit:
-    def __init__(self, parts: Parts) -> None:
+class HourlyLimit:
+    """So many of something an hour from one network address."""
+
+    def __init__(self, parts: Parts, what: str, per_hour: int) -> None:
         self._parts = parts
+        self._what = what
+        self._per_hour = per_hour
 
     async def count(self, request: Request) -> None:
-        """Raises: RateLimited once this address enrolled too often within the hour."""
+        """Raises: RateLimited once this address asked too often within the hour."""
         address = request.client.host if request.client else "unknown"
         digest = self._parts.master_key.lookup_address(address)
-        rows = await self._parts.reader.rows(COUNT, (f"enrolment:{digest}",))
+        rows = await self._parts.reader.rows(COUNT, (f"{self._what}:{digest}",))
         count, seconds = rows[0]
-        if count > self._parts.settings.enrolments_per_hour:
+        if count > self._per_hour:
             raise RateLimited(retry_after_seconds=max(seconds, 1))
 
 
@@ -53,9 +57,14 @@ async def _lookups(parts: TheParts) -> LookupLimit:
     return LookupLimit(parts)
 
 
-async def _enrolments(parts: TheParts) -> EnrolmentLimit:
-    return EnrolmentLimit(parts)
+async def _enrolments(parts: TheParts) -> HourlyLimit:
+    return HourlyLimit(parts, "enrolment", parts.settings.enrolments_per_hour)
+
+
+async def _sign_ins(parts: TheParts) -> HourlyLimit:
+    return HourlyLimit(parts, "sign-in", parts.settings.sign_ins_per_hour)
 
 
 Lookups = Annotated[LookupLimit, Depends(_lookups)]
-Enrolments = Annotated[EnrolmentLimit, Depends(_enrolments)]
+Enrolments = Annotated[HourlyLimit, Depends(_enrolments)]
+SignIns = Annotated[HourlyLimit, Depends(_sign_ins)]

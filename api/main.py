@@ -26,16 +26,18 @@ from api.google_wallet import CALLBACK, google_wallet
 from api.in_flight import InFlight
 from api.key_files import Keys
 from api.middleware import Admission, BodyLimit, Requests, StraightToTheTill
-from api.pages import routing
+from api.pages import routing, sign_in
 from api.public import apple_web_service
 from api.public import cards as public_cards
 from api.public import checkpoint as public_checkpoint
 from api.public import google as public_google
 from api.public import passes as public_passes
 from api.public import programs as public_programs
+from api.sessions import Sessions
 from api.settings import Settings
 from api.vendor import (
     adjustments,
+    api_keys,
     cards,
     customers,
     decisions,
@@ -70,9 +72,9 @@ ADMIN = (
     admin_system,
 )
 TILL = (stamps, points, redemptions)
-VENDOR = (programs, cards, customers, adjustments, entries, decisions, pins, stats)
+VENDOR = (programs, cards, customers, adjustments, entries, decisions, pins, api_keys, stats)
 PUBLIC = (public_programs, public_cards, public_passes, public_checkpoint, public_google, apple_web_service)
-PAGES = (routing,)
+PAGES = (routing, sign_in)
 
 TAGS = (
     {"name": "stamps", "description": "Stamping cards, with cooldown, daily limit and staff PIN."},
@@ -86,6 +88,7 @@ TAGS = (
     {"name": "transactions", "description": "The audit log as a table."},
     {"name": "programs", "description": "The rules of a scheme, through time."},
     {"name": "staff", "description": "Staff PINs and sessions."},
+    {"name": "keys", "description": "A vendor's own keys, and its tills."},
     {"name": "statistics", "description": "Counts and series."},
     {"name": "vendors", "description": "Merchants and their API keys."},
     {"name": "audit", "description": "The stream itself, and what was signed over it."},
@@ -127,13 +130,21 @@ def create_app(settings: Settings, keys: Keys, conninfo: str) -> FastAPI:
         waiter = Waiter(conninfo)
         apple = apple_wallet(settings, keys.master_key)
         google = google_wallet(settings, keys.master_key)
+        authenticator = Authenticator(ledger.vendors, admin_key=keys.admin_key, auditor_key=keys.auditor_key)
         app.state.parts = Parts(
             settings=settings,
             ledger=ledger,
             reader=Reader(pool, keys.master_key),
             master_key=keys.master_key,
             fingerprint_key=keys.master_key.derive("fingerprints"),
-            authenticator=Authenticator(ledger.vendors, admin_key=keys.admin_key, auditor_key=keys.auditor_key),
+            authenticator=authenticator,
+            sessions=Sessions(
+                authenticator,
+                keys.master_key,
+                idle=timedelta(seconds=settings.browser_session_idle_seconds),
+                longest=timedelta(seconds=settings.browser_session_max_seconds),
+                public_url=settings.public_url,
+            ),
             in_flight=InFlight(),
             waiter=waiter,
             apple=apple,

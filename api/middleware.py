@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.errors import MalformedRequest, TooLarge, TooSlow
 from api.logs import log_request
 from api.problems import REQUEST_ID, send_problem
+from api.sessions import SET_COOKIE
 from ledger.errors import Overloaded
 from ledger.ids import new_id
 
@@ -65,7 +66,7 @@ class Requests:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                self._add_headers(message, scope["path"], request_id)
+                self._add_headers(message, scope, request_id)
             await send(message)
 
         bound = structlog.contextvars.bind_contextvars(request_id=request_id)
@@ -80,14 +81,16 @@ class Requests:
             log_request(scope["method"], route_of(scope), status, milliseconds, request_id)
             structlog.contextvars.reset_contextvars(**bound)
 
-    def _add_headers(self, message: Message, path: str, request_id: str) -> None:
+    def _add_headers(self, message: Message, scope: Scope, request_id: str) -> None:
         """Those that every answer carries, where it does not say otherwise itself."""
         said = message["headers"] = list(message["headers"])
         names = {name for name, _ in said}
         said.append((b"x-request-id", request_id.encode()))
         said += [header for header in self._always if header[0] not in names]
-        if path.startswith("/api/"):
+        if scope["path"].startswith("/api/"):
             said += [header for header in OF_THE_API if header[0] not in names]
+        if SET_COOKIE in scope and b"set-cookie" not in names:
+            said.append((b"set-cookie", scope[SET_COOKIE].encode()))
 
 
 class Admission:

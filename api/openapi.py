@@ -38,6 +38,13 @@ SECURITY_SCHEMES: Mapping[str, Any] = {
         "scheme": "bearer",
         "description": "An API key of a vendor. Scopes: cards, earn, redeem, reverse, adjust, programs, pins, read.",
     },
+    "BrowserSession": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": "__Host-session",
+        "description": "Without an Authorization header: who signed in at /sign-in. What changes something must come"
+        " from a page of ours. With the header X-Till it is the cookie __Host-till of a till that was paired.",
+    },
     "StaffSession": {
         "type": "apiKey",
         "in": "header",
@@ -48,8 +55,16 @@ SECURITY_SCHEMES: Mapping[str, Any] = {
 
 # Who may call, by the part of the API: the first prefix that fits. An operation with a `security` of its own keeps it.
 SECURITY: Sequence[tuple[str, list[dict[str, list[str]]]]] = (
-    ("/api/v1/admin/", [{"AdminKey": []}]),
-    ("/api/v1/vendor/", [{"VendorKey": []}, {"VendorKey": [], "StaffSession": []}]),
+    ("/api/v1/admin/", [{"AdminKey": []}, {"BrowserSession": []}]),
+    (
+        "/api/v1/vendor/",
+        [
+            {"VendorKey": []},
+            {"VendorKey": [], "StaffSession": []},
+            {"BrowserSession": []},
+            {"BrowserSession": [], "StaffSession": []},
+        ],
+    ),
     ("/", []),
 )
 
@@ -139,7 +154,7 @@ def completed(document: dict[str, Any]) -> dict[str, Any]:
         kinds = ALWAYS + (WITH_PARAMETERS if operation.get("parameters") else ())
         kinds += WITH_BODY if "requestBody" in operation else ()
         if operation["security"]:
-            kinds += (edge.Unauthenticated, edge.ScopeMissing)
+            kinds += (edge.Unauthenticated, edge.ScopeMissing, edge.CrossSiteForm)
         for status, problems in codes(kinds).items():
             _add(answers, str(status), problems)
         operation["responses"] = dict(sorted(answers.items()))

@@ -183,6 +183,18 @@ class Settings(BaseSettings):
     enrolments_per_hour: int = Field(
         20, ge=1, description="Public enrolments an hour from one network address. A shop's wi-fi is one address."
     )
+    sign_ins_per_hour: int = Field(
+        60,
+        ge=1,
+        description="Tries an hour from one network address to sign in or to pair a till: links, codes and keys cannot"
+        " be guessed.",
+    )
+    browser_session_idle_seconds: Seconds = Field(
+        3_600.0, description="Seconds without a request after which whoever signed in by a browser is signed out."
+    )
+    browser_session_max_seconds: Seconds = Field(
+        43_200.0, description="Seconds after which they are signed out in any case: a working day."
+    )
     staff_session_idle_seconds: Seconds = Field(
         300.0, description="Seconds without a command after which a staff session ends."
     )

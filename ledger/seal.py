@@ -47,6 +47,7 @@ CARRIED = (
     "look-ups",
     "picture addresses",
     "staff sessions",
+    "tills",
 )
 """What stays when the master key changes: phones, PINs and rows depend on it, and none of it opens a person's data."""
 

@@ -11,6 +11,12 @@ Scope: TypeAlias = Literal["cards", "earn", "redeem", "reverse", "adjust", "prog
 SCOPES: tuple[Scope, ...] = ("cards", "earn", "redeem", "reverse", "adjust", "programs", "pins", "read")
 API_KEYS_MAX = 200
 
+# How the prefix of a key begins, by what it is for. Those of people and tills are never shown: their browser's cookie
+# stands for them.
+KEY_PREFIX = "llk_"
+LINK_PREFIX = "link_"
+TILL_PREFIX = "till_"
+
 
 # ------------------------------------------------------------------ events
 
@@ -154,11 +160,16 @@ def issue_api_key(
     expires_at: datetime | None,
     now: datetime,
 ) -> list[VendorEvent]:
+    """Keys of people who signed in by a link and are long gone make room for the new one."""
     if expires_at is not None and expires_at <= now:
         raise InvalidValue(field="expires_at", why="lies in the past")
-    if len(vendor.api_keys) >= API_KEYS_MAX:
+    gone = [key for key in vendor.api_keys if key.prefix.startswith(LINK_PREFIX) and not key.is_valid(now)]
+    if len(vendor.api_keys) - len(gone) >= API_KEYS_MAX:
         raise InvalidValue(field="name", why=f"a vendor has at most {API_KEYS_MAX} keys, revoke one first")
-    return [ApiKeyIssued(now, key_id, name, digest, prefix, scopes, expires_at)]
+    return [
+        *(ApiKeyRevoked(now, key.key_id) for key in gone),
+        ApiKeyIssued(now, key_id, name, digest, prefix, scopes, expires_at),
+    ]
 
 
 def revoke_api_key(vendor: Vendor, *, key_id: UUID, now: datetime) -> list[VendorEvent]:

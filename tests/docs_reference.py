@@ -225,6 +225,7 @@ TABLES: dict[str, str] = {
     "subject_keys": "The key of each person, wrapped with the master key. Without its row, what was sealed for that"
     " person can never be read again.",
     "pin_turns": "Whose turn it is to check a PIN: one check at a time for each, in all processes together. Unlogged.",
+    "one_time_codes": "Sign-in links and codes that pair a till: digests, until they are used or too old.",
     "rate_counts": "How often something was asked in a window of time.",
     "loyalty_programs": "Programs as they are now, with the rules in force.",
     "loyalty_cards": "Cards as they are now, with their balances.",

@@ -8,6 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
+from api import doors
 from api.bodies import StrictRoute
 from api.dependencies import (
     NOBODY,
@@ -26,6 +27,7 @@ from api.dependencies import (
 from api.models import ApiKey, NewApiKey, Page, Vendor
 from api.openapi import responses
 from api.paging import PageByTime
+from api.session_models import SignInLink
 from api.shapes import Body, Country, Currency, Language, Name, Slug, Timestamp, TimeZone
 from ledger import errors
 from ledger.vendor import Profile
@@ -152,3 +154,16 @@ async def revoke_api_key(request: Request, vendor_id: UUID, key_id: UUID, admin:
     """The key is refused from now on."""
     await parts.ledger.vendors.revoke_key(vendor_id, key_id, caller=admin_caller(request, admin))
     parts.authenticator.forget()
+
+
+@router.post(
+    "/vendors/{vendor_id}/sign-in-links",
+    summary="Make a sign-in link",
+    status_code=HTTPStatus.CREATED,
+    response_model=SignInLink,
+    responses=PROBLEMS,
+)
+async def make_sign_in_link(vendor_id: UUID, _: AdminOnly, parts: TheParts) -> Any:
+    """A link that signs in one person for this vendor, once, within 15 minutes. They may do all that a key may do."""
+    url, expires_at = await doors.make_link(parts, vendor_id)
+    return {"url": url, "expires_at": expires_at}

@@ -32,6 +32,7 @@ from api.dependencies import (
     idempotency_key_optional,
     once_for,
     parts_of,
+    principal_of,
 )
 from api.shapes import Body, Pin, Uuid
 from ledger.commands.caller import Caller
@@ -144,7 +145,7 @@ class TillWith(VendorWith):
     async def read(self, request: Request) -> Till:
         """The same, out of the request itself."""
         headers = {name: value.decode("latin-1") for name, value in reversed(request.scope["headers"])}
-        principal = await parts_of(request).authenticator.identify(headers.get(b"authorization"))
+        principal = await principal_of(request, headers.get(b"authorization"))
         terminal_id = headers.get(b"x-terminal-id")
         is_dry_run = False
         if terminal_id is not None:

@@ -17,9 +17,9 @@ from ledger.decision import Append, Claim, Claimed, Command, Decision, Once, Out
 from ledger.errors import CodeTaken, VendorNotFound
 from ledger.ids import derived, new_id
 from ledger.reader import Reader
-from ledger.vendor import ApiKey, Profile, Scope, Vendor, VendorEvent
+from ledger.vendor import KEY_PREFIX, ApiKey, Profile, Scope, Vendor, VendorEvent
 
-KEY_PREFIX = "llk_"
+PREFIX_CHARACTERS = 12
 
 
 def digest_of_key(key: str) -> str:
@@ -81,9 +81,54 @@ class VendorCommands:
 
         Returns:
             The key, and the outcome whose answer describes it.
+
+        Raises: VendorNotFound, InvalidValue; CallerRevoked where a vendor's key asks that is none any longer.
         """
         key = KEY_PREFIX + secrets.token_urlsafe(32)
-        key_id, digest, prefix = new_id(), digest_of_key(key), key[:12]
+        digest = digest_of_key(key)
+        outcome = await self._issue(
+            vendor_id,
+            name,
+            digest,
+            key,
+            scopes,
+            expires_at,
+            caller,
+            lambda id_: [Claimed(key_claim(digest), vendor_id, id_)],
+        )
+        return key, outcome
+
+    async def issue_session_key(
+        self,
+        vendor_id: UUID,
+        *,
+        prefix: str,
+        name: str,
+        scopes: tuple[Scope, ...],
+        expires_at: datetime | None,
+        caller: Caller,
+    ) -> Outcome:
+        """A key that nobody ever holds: a browser's session stands for it, and ends when it is revoked.
+
+        Raises: as `issue_key`.
+        """
+        nobodys = prefix + secrets.token_urlsafe(32)
+        return await self._issue(
+            vendor_id, name, digest_of_key(nobodys), nobodys, scopes, expires_at, caller, lambda _: []
+        )
+
+    async def _issue(
+        self,
+        vendor_id: UUID,
+        name: str,
+        digest: str,
+        key: str,
+        scopes: tuple[Scope, ...],
+        expires_at: datetime | None,
+        caller: Caller,
+        claims: Callable[[UUID], list[Claimed]],
+    ) -> Outcome:
+        key_id, prefix = new_id(), key[:PREFIX_CHARACTERS]
 
         def decide(vendor: Vendor, now: datetime) -> list[VendorEvent]:
             return vendors.issue_api_key(
@@ -97,15 +142,14 @@ class VendorCommands:
                 now=now,
             )
 
-        outcome = await self._change(
+        return await self._change(
             vendor_id,
             decide,
             lambda after: answers.api_key(vendor_of(after, vendor_id).state.api_key(key_id)),
             caller,
-            [Claimed(key_claim(digest), vendor_id, key_id)],
+            claims(key_id),
             [],
         )
-        return key, outcome
 
     async def revoke_key(self, vendor_id: UUID, key_id: UUID, *, caller: Caller) -> Outcome:
         """The key is refused from this commit on.
@@ -150,6 +194,14 @@ class VendorCommands:
         found = next((k for k in stream.state.api_keys if k.digest == digest), None)
         return (stream, found) if found is not None and found.is_valid(self._clock()) else None
 
+    async def key_of(self, vendor_id: UUID, key_id: UUID) -> tuple[Stream, ApiKey] | None:
+        """A vendor and its key by their ids; None as for `holder_of`."""
+        stream = await self._reader.stream(vendor_id)
+        if stream is None or not isinstance(stream.state, Vendor) or not stream.state.is_active:
+            return None
+        found = next((k for k in stream.state.api_keys if k.key_id == key_id), None)
+        return (stream, found) if found is not None and found.is_valid(self._clock()) else None
+
     async def _change(
         self,
         vendor_id: UUID,
@@ -163,6 +215,7 @@ class VendorCommands:
 
         def decide(view: View) -> Decision:
             stream = vendor_of(view, vendor_id)
+            caller.must_be_valid(view)
             now = max(self._clock(), stream.state.last_at)
             events = change(stream.state, now)
             append = Append(vendor_id, "vendor", None, events, caller.envelope("vendor", now))

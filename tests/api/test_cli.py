@@ -84,7 +84,7 @@ def cpu_seconds(*words: str) -> float:
 def test_help_names_every_subcommand_and_is_there_at_once() -> None:
     words = ask("--help").stdout.split()
     assert {"run", "serve", "migrate", "project", "rebuild", "check", "demo", "openapi", "doctor"} <= set(words)
-    assert {"wallet", "keys", "verify", "simulate"} <= set(words)
+    assert {"wallet", "keys", "verify", "simulate", "sign-in-link"} <= set(words)
     assert min(cpu_seconds("--help") for _ in range(3)) < HELP_CPU_SECONDS_MAX
 
 

@@ -42,7 +42,12 @@ def test_a_read_without_a_body_tells_nothing_of_bodies(document: dict[str, Any])
 
 def test_the_callers_of_each_part_are_told(document: dict[str, Any]) -> None:
     operation = document["paths"]["/api/v1/vendor/shapes"]["post"]
-    assert operation["security"] == [{"VendorKey": []}, {"VendorKey": [], "StaffSession": []}]
+    assert operation["security"] == [
+        {"VendorKey": []},
+        {"VendorKey": [], "StaffSession": []},
+        {"BrowserSession": []},
+        {"BrowserSession": [], "StaffSession": []},
+    ]
 
 
 def test_the_document_is_completed_once(document: dict[str, Any]) -> None:
