@@ -42,6 +42,7 @@ from api.vendor import (
     customers,
     decisions,
     entries,
+    events,
     pins,
     points,
     programs,
@@ -72,7 +73,7 @@ ADMIN = (
     admin_system,
 )
 TILL = (stamps, points, redemptions)
-VENDOR = (programs, cards, customers, adjustments, entries, decisions, pins, api_keys, stats)
+VENDOR = (programs, cards, customers, adjustments, entries, decisions, events, pins, api_keys, stats)
 PUBLIC = (public_programs, public_cards, public_passes, public_checkpoint, public_google, apple_web_service)
 PAGES = (routing, sign_in)
 

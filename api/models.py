@@ -257,6 +257,14 @@ class RecordedEvent(Answer):
 class EventPage(Answer):
     items: list[RecordedEvent]
     next_after: int | None = Field(None, description="Ask again with `after` set to it; null at the end.")
+    next_cursor: str | None = Field(
+        None, description="Send it as `cursor` for the next page; null on the last one.", examples=["WyJhZnRlciIsNDJd"]
+    )
+    previous_cursor: str | None = Field(
+        None,
+        description="Send it as `cursor` for the page before; null on the first one.",
+        examples=["WyJiZWZvcmUiLDQyXQ"],
+    )
 
 
 class CardBalance(Answer):

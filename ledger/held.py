@@ -147,6 +147,12 @@ PLACES: tuple[Place, ...] = (
     ),
     Place("refusals", ("staff_pin_id",), "Which member of staff acted, by id.", "staff"),
     Place(
+        "other_events",
+        ("stream_id", "actor_id"),
+        "Where the events of a pass, and the erasure, stand in the store, and who did it, by id.",
+        "stays",
+    ),
+    Place(
         "apple_device_registrations",
         ("id", "card_id", "device_library_identifier", "push_token", "serial_number", "state"),
         "Phones that have a pass, in clear while they are registered.",
@@ -225,6 +231,8 @@ NOBODYS: dict[str, str] = {
     " reward_value_minor reverses_id shortfall status_after local_date program_version occurred_at recorded_at position"
     " card_version",
     "refusals": "program_id vendor_id kind refusal location_id terminal_id actor_type channel at version position",
+    "other_events": "position stream_type version event_name vendor_id program_id location_id terminal_id actor_type"
+    " occurred_at recorded_at",
     "staff_pins": "vendor_id program_id operations is_active failed_attempts locks_in_a_row locked_until version"
     " position created_at updated_at",
     "apple_device_registrations": "pass_type_identifier version position created_at updated_at",

@@ -4,7 +4,7 @@ Query tables are compared at the position they were projected to, state rows at 
 version, every link of every chain and every digest is verified.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -206,13 +206,13 @@ class _Check:
         if not rows:
             return
         self._log_rows[table.name] += len(rows)
-        expected = {row["id"]: row for row in rows}
-        found = self._read(f"SELECT * FROM {table.name} WHERE id = ANY(%s)", list(expected))
-        self._compare(table.name, "id", expected, found)
+        expected = {row[table.key]: row for row in rows}
+        found = self._read(f"SELECT * FROM {table.name} WHERE {table.key} = ANY(%s)", list(expected))
+        self._compare(table.name, table.key, expected, found)
 
     def _compare_count(self, table: LogTable, projected: int) -> None:
         unexplained = self._read(
-            f"SELECT id, position FROM {table.name} t WHERE position > %s"
+            f"SELECT {table.key} AS id, position FROM {table.name} t WHERE position > %s"
             " OR NOT EXISTS (SELECT FROM stored_events e WHERE e.notification_id = t.position)",
             projected,
         )
@@ -222,7 +222,7 @@ class _Check:
         if count != self._log_rows[table.name] and not any(d.table == table.name for d in self._differences):
             self._differ(table.name, "*", "count", self._log_rows[table.name], count)
 
-    def _compare(self, table: str, key: str, expected: dict[UUID, Row], found: Iterable[Row]) -> None:
+    def _compare(self, table: str, key: str, expected: Mapping[Any, Row], found: Iterable[Row]) -> None:
         missing = set(expected)
         for row in found:
             id_ = row[key]

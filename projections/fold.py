@@ -20,6 +20,7 @@ from projections.apple_device_registrations import APPLE_DEVICE_REGISTRATIONS
 from projections.loyalty_cards import LOYALTY_CARDS
 from projections.loyalty_programs import LOYALTY_PROGRAMS
 from projections.loyalty_transactions import LOYALTY_TRANSACTIONS
+from projections.other_events import OTHER_EVENTS
 from projections.refusals import REFUSALS
 from projections.staff_pins import STAFF_PINS, used_pin
 from projections.table import Kept, LogTable, Row, StateTable, add_rows
@@ -33,7 +34,7 @@ STATE_TABLES: tuple[StateTable, ...] = (
     STAFF_PINS,
     APPLE_DEVICE_REGISTRATIONS,
 )
-LOG_TABLES: tuple[LogTable, ...] = (LOYALTY_TRANSACTIONS, REFUSALS)
+LOG_TABLES: tuple[LogTable, ...] = (LOYALTY_TRANSACTIONS, REFUSALS, OTHER_EVENTS)
 SUBJECT_KEYS = "SELECT subject_id, vendor_id, wrapped_key FROM subject_keys WHERE subject_id = ANY(%s)"
 
 _STATE_TABLES_OF: dict[str, tuple[StateTable, ...]] = {
@@ -45,7 +46,7 @@ _STATE_TABLES_OF: dict[str, tuple[StateTable, ...]] = {
     "attempts": (),
     "subject": (),
 }
-_LOG_TABLES_OF: dict[str, tuple[LogTable, ...]] = {table.stream_type: (table,) for table in LOG_TABLES}
+_LOG_TABLE_OF: dict[str, LogTable] = {kind: table for table in LOG_TABLES for kind in table.stream_types}
 
 
 def _told_beside(recorded: Recorded) -> list[tuple[StateTable, UUID, str, Any]]:
@@ -124,8 +125,8 @@ class Fold:
                 kept = self._evolve(table, id_, recorded)
         for told in _told_beside(recorded):
             self._tell(*told)
-        for log in _LOG_TABLES_OF.get(recorded.envelope.stream_type, ()):
-            self.added[log.name].append(log.row(recorded, kept))
+        log = _LOG_TABLE_OF[recorded.envelope.stream_type]
+        self.added[log.name].append(log.row(recorded, kept))
 
     def _evolve(self, table: StateTable, id_: UUID, recorded: Recorded) -> Kept:
         assert recorded.position is not None

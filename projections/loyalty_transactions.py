@@ -12,6 +12,7 @@ from ledger.card import (
     CardClosed,
     CardEnrolled,
     CardErased,
+    CardEvent,
     CardReinstated,
     CardReplaced,
     CardSuspended,
@@ -145,7 +146,24 @@ def _references(event: StampsAdded | PointsEarned | RewardRedeemed) -> Row:
     return {"order_reference": event.order_reference, "external_ref": event.external_ref}
 
 
-LOYALTY_TRANSACTIONS = LogTable("loyalty_transactions", "card", row)
+ENTRY_TYPES: dict[str, tuple[type[CardEvent], ...]] = {
+    "card_enrolled": (CardEnrolled,),
+    "stamp_earned": (StampsAdded,),
+    "points_earned": (PointsEarned,),
+    "stamp_redeemed": (RewardRedeemed,),
+    "points_redeemed": (RewardRedeemed,),
+    "stamp_reversed": (EarnReversed,),
+    "points_reversed": (EarnReversed,),
+    "redemption_reversed": (RedemptionReversed,),
+    "stamp_adjusted": (UnitsAdjusted,),
+    "points_adjusted": (UnitsAdjusted,),
+    "units_forfeited": (UnitsForfeited,),
+    "card_status_changed": (CardSuspended, CardReinstated, CardReplaced, CardClosed, CardErased),
+    "card_details_changed": (CustomerDetailsChanged, QrTokenRotated),
+}
+"""What `entry_type` says, and of which events it does."""
+
+LOYALTY_TRANSACTIONS = LogTable("loyalty_transactions", ("card",), row)
 
 
 # ------------------------------------------------------------------ readers

@@ -44,7 +44,7 @@ def row(recorded: Recorded, _: Kept | None) -> Row:
     }
 
 
-REFUSALS = LogTable("refusals", "attempts", row)
+REFUSALS = LogTable("refusals", ("attempts",), row)
 
 
 # ------------------------------------------------------------------ readers

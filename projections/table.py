@@ -132,8 +132,9 @@ class LogTable:
     """A table with one row for each event it cares about, which never changes."""
 
     name: str
-    stream_type: str
+    stream_types: tuple[str, ...]
     row: Callable[[Recorded, Kept | None], Row]
+    key: str = "id"
 
 
 @cache

@@ -235,6 +235,8 @@ TABLES: dict[str, str] = {
     "vendors": "Merchants.",
     "api_keys": "The vendors' API keys, by digest.",
     "refusals": "What was refused at a till: which rule, which facts, when.",
+    "other_events": "Where the events stand that are neither entries nor refusals: of vendors, programs, staff PINs,"
+    " passes and forgotten people. Events are found by it; what happened stands in `stored_events`.",
     "imports": "Files that were imported, and how far each has come.",
     "wallet_passes": "Which revision the pass of a card has come to, and which one was fetched last. `number` is the"
     " change that the revision was noticed at; `nudge` counts those that no event tells of.",
@@ -269,18 +271,15 @@ MIGRATIONS = (
     ("Wallets", "migrations.versions.0004_wallet_work"),
     ("Checkpoints", "migrations.versions.0005_checkpoints"),
     ("Forgetting", "migrations.versions.0006_forgetting"),
+    ("Event search", "migrations.versions.0007_event_search"),
 )
 CREATE_TABLE = re.compile(r"CREATE (?:UNLOGGED )?TABLE (\w+) \(\n(.*?)\n\)", re.DOTALL)
 ADD_COLUMN = re.compile(r"ALTER TABLE (\w+) ADD COLUMN (.*)")
 INDEX = re.compile(r"CREATE (UNIQUE )?INDEX (\w+)\s+ON (\w+) (.*?);", re.DOTALL)
 PRIMARY_KEY = re.compile(r"(?:CONSTRAINT \w+ )?PRIMARY KEY \((.*)\)")
-ADDED = [
-    found
-    for _, module in MIGRATIONS
-    for value in vars(import_module(module)).values()
-    if isinstance(value, str)
-    for found in ADD_COLUMN.findall(value)
-]
+SQL = [value for _, module in MIGRATIONS for value in vars(import_module(module)).values() if isinstance(value, str)]
+ADDED = [found for sql in SQL for found in ADD_COLUMN.findall(sql)]
+INDEXES = [found for sql in SQL for found in INDEX.findall(sql)]
 
 
 def tables_page() -> str:
@@ -288,11 +287,11 @@ def tables_page() -> str:
     for heading, module in MIGRATIONS:
         sql = "\n".join(value for value in vars(import_module(module)).values() if isinstance(value, str))
         parts.append(f"## {heading}")
-        parts += [table_section(name, body, sql) for name, body in CREATE_TABLE.findall(sql)]
+        parts += [table_section(name, body) for name, body in CREATE_TABLE.findall(sql)]
     return page("Tables", TABLES_INTRO, *parts)
 
 
-def table_section(name: str, body: str, sql: str) -> str:
+def table_section(name: str, body: str) -> str:
     assert name in TABLES, f"say in TABLES what {name} is"
     lines = [line.strip().removesuffix(",") for line in body.splitlines()]
     lines += [column for table_, column in ADDED if table_ == name]
@@ -312,7 +311,7 @@ def table_section(name: str, body: str, sql: str) -> str:
     head = ("column", "type", "null") if is_plain else ("column", "type", "null", "default")
     indexes = [
         f"* {'Unique index' if unique else 'Index'} `{index}`: `{' '.join(on.split())}`"
-        for unique, index, of, on in INDEX.findall(sql)
+        for unique, index, of, on in INDEXES
         if of == name
     ]
     parts = [f"### `{name}`", TABLES[name], table(head, (row[: len(head)] for row in columns))]

@@ -6,36 +6,19 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Response
 
 from api.bodies import StrictRoute
-from api.dependencies import AdminOrAuditor, TheParts, TheReader
+from api.dependencies import AdminOrAuditor, Projected, TheParts, TheReader
 from api.errors import StatementUnavailable
+from api.event_search import ANSWERS, Accept, AnyVendorsEventFilters, answer_search, told
 from api.models import EventPage
 from api.openapi import responses
 from api.proof_models import Statement
 from api.statements import answer_statement
 from ledger import errors
-from ledger.codec import to_plain
 from ledger.commands.references import CardReference
-from ledger.stream import EVENT_NAMES, Recorded
 
 router = APIRouter(tags=["audit"], route_class=StrictRoute)
 
 Limit = Annotated[int, Query(ge=1, le=200)]
-
-
-def told(recorded: Recorded) -> dict[str, Any]:
-    """An event as it stands in the stream; what is sealed stays sealed."""
-    return {
-        "position": recorded.position,
-        "stream_id": recorded.stream_id,
-        "version": recorded.version,
-        "name": recorded.name,
-        "occurred_at": recorded.envelope.occurred_at,
-        "recorded_at": recorded.envelope.recorded_at,
-        "hash": recorded.digest,
-        "prev_hash": recorded.prev,
-        "envelope": to_plain(recorded.envelope),
-        "data": to_plain(recorded.event),
-    }
 
 
 @router.get(
@@ -68,20 +51,16 @@ async def read_any_statement(card_id: UUID, _: AdminOrAuditor, parts: TheParts) 
     return await answer_statement(parts, card_id, None)
 
 
-@router.get("/events", summary="The whole stream", response_model=EventPage)
+@router.get("/events", summary="Search the whole stream", response_model=EventPage, responses=ANSWERS)
 async def list_events(
+    asked: Annotated[AnyVendorsEventFilters, Query()],
     _: AdminOrAuditor,
     reader: TheReader,
-    after: Annotated[int, Query(ge=0, le=2**62, description="A position; events after it are answered.")] = 0,
-    limit: Limit = 50,
-    names: Annotated[
-        str | None, Query(max_length=1000, description="Event names, separated by commas; absent, all.")
-    ] = None,
+    position: Annotated[int, Projected],
+    response: Response,
+    accept: Accept = "",
 ) -> Any:
-    """Every vendor's events by position, oldest first."""
-    wanted = None if names is None else [name for name in names.split(",") if name in EVENT_NAMES]
-    events = await reader.log(after=after, limit=limit, names=wanted)
-    return {
-        "items": [told(e) for e in events],
-        "next_after": events[-1].position if len(events) == limit else None,
-    }
+    """Every vendor's events by position. With no filter the stream itself, which no query table delays."""
+    return await answer_search(
+        reader, asked.wanted(asked.vendor_id), asked, position=position, accept=accept, response=response
+    )
