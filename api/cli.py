@@ -8,7 +8,9 @@ from uuid import UUID
 
 import typer
 
+from api.archive_commands import archive
 from api.key_commands import keys
+from api.progress import Progress
 
 MENDABLE = ("SettingsError", "LocalPostgresError", "ServerUnfit", "UpgradeIsBusy", "SealingRefused")
 app = typer.Typer(
@@ -21,6 +23,7 @@ app = typer.Typer(
 wallet = typer.Typer(help="Passes in phones.", no_args_is_help=True)
 app.add_typer(wallet, name="wallet")
 app.add_typer(keys, name="keys")
+app.add_typer(archive, name="archive")
 
 
 def main() -> None:
@@ -142,7 +145,7 @@ def rebuild(
     unknown = sorted(set(tables or ()) - set(TABLES))
     if unknown:
         raise typer.BadParameter(f"{', '.join(unknown)}: known are {', '.join(TABLES)}")
-    with opened(read_settings()) as database, _Progress("Rebuilding") as progress:
+    with opened(read_settings()) as database, Progress("Rebuilding") as progress:
         make_anew(database.url, database.keys.master_key, tables=tables or None, progress=progress)
     typer.echo("The tables are rebuilt.")
 
@@ -154,7 +157,7 @@ def check() -> None:
     from api.settings import read_settings
     from projections.check import check as compare
 
-    with opened(read_settings()) as database, _Progress("Checking") as progress:
+    with opened(read_settings()) as database, Progress("Checking") as progress:
         differences = compare(database.url, database.keys.master_key, progress=progress)
     for difference in differences:
         typer.echo(
@@ -180,7 +183,7 @@ def demo() -> None:
 def _demo(database: Any) -> None:
     from api.demo import seed
 
-    with _Progress("Making demo data") as progress:
+    with Progress("Making demo data") as progress:
         shown = seed(database.url, database.keys.master_key, progress=progress)
     typer.echo(shown)
 
@@ -217,7 +220,7 @@ def import_(
     from api.import_command import import_for
     from api.settings import read_settings
 
-    with opened(read_settings()) as database, _Progress("Reading", is_shown_apart=True) as progress:
+    with opened(read_settings()) as database, Progress("Reading", is_shown_apart=True) as progress:
         told = import_for(database, file, code=vendor, program_id=program, report=report, progress=progress.titled)
     for sentence in told.wrong:
         typer.secho(sentence, fg=typer.colors.RED, err=True)
@@ -254,7 +257,7 @@ def _verify_store(key: str | None, kept: Path | None) -> None:
     from api.verify_command import verify_for
 
     settings = read_settings()
-    with opened(settings) as database, _Progress("Verifying", is_shown_apart=True) as progress:
+    with opened(settings) as database, Progress("Verifying", is_shown_apart=True) as progress:
         told = verify_for(settings, database.url, key=key, kept=kept, progress=progress)
     for sentence in told.wrong:
         typer.secho(sentence, fg=typer.colors.RED, err=True)
@@ -287,7 +290,7 @@ def simulate(
         first, last = moments.validate_python(start), moments.validate_python(end)
         with (
             opened(read_settings(), migrates=False) as database,
-            _Progress("Deciding", is_shown_apart=True) as progress,
+            Progress("Deciding", is_shown_apart=True) as progress,
         ):
             report = simulating.simulated(database, program, change, start=first, end=last, progress=progress)
     except ValidationError as error:
@@ -392,40 +395,6 @@ def rotate_master() -> None:
     from api.rotating import rotate_master as rotate
     from api.settings import read_settings
 
-    with _Progress("Wrapping keys anew") as progress:
+    with Progress("Wrapping keys anew") as progress:
         told = rotate(read_settings(), progress)
     typer.echo(told)
-
-
-class _Progress:
-    """A progress bar for something that counts; a plain last line where the output is no terminal.
-
-    Nothing is shown as long as nothing was counted. `is_shown_apart` keeps it off the standard output.
-    """
-
-    def __init__(self, title: str, *, is_shown_apart: bool = False) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=is_shown_apart),
-        )
-        self._task = self._progress.add_task(title, total=None, visible=False)
-
-    def __enter__(self) -> "_Progress":
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def __call__(self, done: int, total: int) -> None:
-        self._progress.update(self._task, completed=done, total=total, visible=True)
-
-    def titled(self, title: str, done: int, total: int) -> None:
-        """For work of several steps."""
-        self._progress.update(self._task, description=title, completed=done, total=total, visible=True)

@@ -403,6 +403,7 @@ PARTS = {
     "ledger/commands": "What can be asked of the ledger.",
     "projections": "The query tables.",
     "projections/proofs": "What an auditor can prove: a tree over all events, signed again and again.",
+    "projections/archive": "The ledger as a file that proves itself: made, verified, loaded.",
     "api": "HTTP, and the place where the parts meet.",
     "api/admin": "Routes for administrators and auditors.",
     "api/vendor": "Routes for vendors and their tills.",

@@ -301,7 +301,7 @@ def _chains(cursor: Any, streams: dict[UUID, Any], findings: Findings) -> None:
                 sentence = f"version {version} is missing, {at} follows"
                 findings.add(Found("version-missing", sentence, position, of))
                 version = at
-            elif _prev(state) != head:
+            elif prev_of(state) != head:
                 findings.add(Found("chain-broken", f"version {at} does not follow the one before it", position, of))
             if position <= before:
                 findings.add(Found("order-changed", f"version {at} stands before the one before it", position, of))
@@ -327,7 +327,7 @@ def _end_history(
         findings.add(Found("head-differs", sentence, position, stream_id))
 
 
-def _prev(state: bytes) -> str | None:
+def prev_of(state: bytes) -> str | None:
     """What an event says it follows. Written first, so it need not be parsed."""
     if state[:9] == b'{"prev":"' and state[73:75] == b'",':
         return state[9:73].decode("ascii", "replace")

@@ -29,6 +29,7 @@ from tests.service import START_SECONDS, VENDOR, Service, Till, eventually, free
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 TILL = (ROOT / "docs/guides/till.md").read_text(encoding="utf-8")
+MOVING = (ROOT / "docs/guides/moving.md").read_text(encoding="utf-8")
 RUNNING = (ROOT / "docs/guides/running.md").read_text(encoding="utf-8")
 PRINTED_ADDRESS = "http://127.0.0.1:8000"
 PRINTED_DATABASE = "postgresql://loyalty:…@host/loyalty"
@@ -286,3 +287,30 @@ def test_a_database_of_ones_own_is_prepared_and_served_as_the_guide_says() -> No
             ok(httpx2.post(vendors, json=vendor | more, headers=admin))
             eventually(lambda: httpx2.get(vendors, headers=admin).json()["items"], 20, logs[1].read_text)
             eventually(lambda: '"sealed"' in logs[2].read_text(), 20, logs[2].read_text)
+
+
+# ------------------------------------------------------------------ moving it
+
+
+@needs("bash", "jq")
+@pytest.mark.timeout(240)
+def test_a_ledger_moves_to_another_machine_as_the_guide_says() -> None:
+    there, here = blocks(section(MOVING, "Move a ledger to another machine"), "bash")
+    (vendors,) = blocks(section(MOVING, "Hand a vendor its history"), "bash")
+    (looks,) = blocks(section(MOVING, "Read it"), "bash")
+    with directory_for_servers() as folder:
+        old, new, log = folder / "old", folder / "new", folder / "log"
+        for machine in (old, new):
+            machine.mkdir()
+            machine.chmod(0o755)
+        typed("loyalty-ledger demo", old, environment())
+        with started("loyalty-ledger run", old, environment(LOYALTY_PORT=str(free_port())), log):
+            eventually(lambda: '"sealed"' in log.read_text(), 60, log.read_text)
+        assert vendors.count("corner-cafe") == 1
+        said = typed(there + vendors.replace("corner-cafe", "rousegaertchen-demo"), old, environment()).stdout
+        assert said.count("An archive of everything") == 1 and said.count("under a checkpoint") == 2
+        assert "stamps-added" in typed(looks, old, environment()).stdout
+        carried = f"cp -p {old}/ledger.ndjson {old}/key.txt .\n"
+        assert here.count("/media/old/keys") == 1
+        said = typed(carried + here.replace("/media/old/keys", f"{old}/.data/keys"), new, environment()).stdout
+        assert "Loaded" in said and "Every table says what the stream says." in said and "is the one signed" in said

@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "0010"
-down_revision = "0006"
+revision = "0008"
+down_revision = "0007"
 
 ONE_TIME_CODES = """
 CREATE TABLE one_time_codes (

@@ -1,0 +1,145 @@
+"""A ledger moves: made into a file by one service, taken in by another, which goes on as if nothing had been."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import orjson
+import pytest
+
+from projections.archive.rows import CARRIED, FOLLOWING, IN_LINES_OF_THEIR_OWN
+from projections.proofs.verify_statement import VerifierKey, verify
+from tests.api.test_cli import ask
+from tests.databases import database, durable_server
+from tests.journeys.people import NAME, everything, somebody, wallet_service
+from tests.service import Service, ok, problem
+
+TABLES = (*IN_LINES_OF_THEIR_OWN, *FOLLOWING, *(carried.table for carried in CARRIED if carried.table != "projections"))
+VENDORS_OWN = (
+    *("streams", "idempotency_keys", "subject_keys", "loyalty_programs", "loyalty_cards", "loyalty_transactions"),
+    *("staff_pins", "api_keys", "refusals"),
+)
+PIN = "4071"
+
+
+@pytest.fixture(scope="module")
+def server_url() -> Iterator[str]:
+    with durable_server() as server:
+        yield server.start()
+
+
+class Shop:
+    """A service with everything in it that can be in one, and a key that it signs with."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.person = somebody(service)
+        self.till = self.person.till
+        self.erased = self.till.card(self.person.program_id, name="Tom Gone", email="tom.gone@example.lu")
+        self.neighbour = somebody(service, name="Eve Next-Door", email="eve@example.lu", phone="+352621000111")
+        self.pin_id = self.till.pin(PIN)["id"]
+        service.seal()
+        ok(self.till.post(f"/customers/{self.erased['customer_id']}/erasure", {"reason": "asked"}))
+        entry = ok(self.till.stamp(self.person.card["id"]))
+        ok(self.till.post(f"/entries/{entry['entry_id']}/reversal", {"reason": "Wrong card"}))
+        self.stamped = self.till.stamp(self.person.card["id"], key="just-before")
+        service.seal()
+        ok(self.till.stamp(self.person.card["id"]))
+        service.catch_up()
+
+    @property
+    def key(self) -> str:
+        return self.service.public.get("/checkpoint/key").text.strip()
+
+
+@pytest.fixture(scope="module")
+def shop(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    with (
+        database(server_url, upgraded=True) as url,
+        wallet_service(url, tmp_path_factory.mktemp("shop")) as service,
+    ):
+        yield Shop(service)
+
+
+def command(service: Service, *words: str, url: str | None = None) -> str:
+    """What an `archive` command says, which must succeed."""
+    key_file = service._settings.sealing_key_path
+    done = ask("archive", *words, url=url or service.database_url, LOYALTY_SEALING_KEY_FILE=str(key_file))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@contextmanager
+def moved(shop: Shop, server_url: str, folder: Path, *which: str) -> Iterator[Service]:
+    """Another service, with what the first one was made into."""
+    file = folder / "ledger.ndjson"
+    command(shop.service, "make", str(file), *which)
+    assert file.stat().st_mode & 0o077 == 0
+    key_file = folder / "keys" / "sealing_key"
+    if which == ("--everything",):
+        shutil.copytree(shop.service._settings.sealing_key_path.parent, key_file.parent)
+    with database(server_url) as url:
+        assert "Loaded" in command(shop.service, "load", str(file), "--key", shop.key, url=url)
+        with wallet_service(url, folder, sealing_key_file=key_file) as service:
+            yield service
+
+
+def rows(service: Service, table: str, condition: str = "true") -> list[str]:
+    found = service.rows(f"SELECT t::text AS row FROM {table} t WHERE {condition} ORDER BY t::text")
+    return [row["row"] for row in found]
+
+
+def goes_on(service: Service, shop: Shop) -> None:
+    """What a till, a customer and a member of staff notice: nothing."""
+    till, card = shop.till.at(service), shop.person.card
+    assert till.read(card["id"]) == shop.till.read(card["id"])
+    again = till.stamp(card["id"], key="just-before")
+    assert (ok(again), again.headers["Idempotent-Replayed"]) == (ok(shop.stamped), "true")
+    assert ok(till.post("/cards/lookup", {"card": card["qr_code_data"]}))["id"] == card["id"]
+    known = ok(till.post(f"/customers/{shop.person.customer_id}/export"))
+    assert known["customer"]["name"] == NAME
+    problem(till.stamp(shop.erased["id"]), 410, "card_erased")
+    assert ok(till.post(f"/pins/{shop.pin_id}/sessions", {"pin": PIN}))["token"]
+    problem(till.stamp(card["id"]), 409, "stamp_daily_limit")
+    before = till.read(card["id"])["points_balance"]
+    bought = ok(till.post("/points", {"card": card["id"], "purchase_amount_minor": 1000, "currency": "EUR"}))
+    assert bought["points_balance"] == before + 10
+    service.catch_up()
+    assert service.differences() == []
+
+
+def test_a_ledger_that_moved_is_the_one_it_was(shop: Shop, server_url: str, tmp_path: Path) -> None:
+    trusted, card_id = VerifierKey.parse(shop.key), shop.person.card["id"]
+    kept = tmp_path / "kept.txt"
+    kept.write_text(shop.service.public.get("/checkpoint").text)
+    with moved(shop, server_url, tmp_path, "--everything") as service:
+        assert service.heads() == shop.service.heads()
+        assert [table for table in TABLES if rows(service, table) != rows(shop.service, table)] == []
+        old, new = (one.auditor.get(f"/cards/{card_id}/statement").content for one in (shop.service, service))
+        assert verify(new, trusted).balance == verify(old, trusted).balance
+        goes_on(service, shop)
+        service.seal()
+        told = verify(service.auditor.get(f"/cards/{card_id}/statement").content, trusted)
+        assert told.signed.sealed == told.signed.version
+        done = ask("verify", "--key", shop.key, "--kept", str(kept), url=service.database_url)
+        assert done.returncode == 0, done.stderr
+
+
+def test_one_vendor_moves_alone(shop: Shop, server_url: str, tmp_path: Path) -> None:
+    vendor, neighbour = shop.till.vendor_id, shop.neighbour.till.vendor_id
+    streams = f"originator_id IN (SELECT stream_id FROM streams WHERE vendor_id = '{vendor}')"
+    code = shop.service.rows("SELECT code FROM vendors WHERE id = %s", vendor)[0]["code"]
+    with moved(shop, server_url, tmp_path, "--vendor", code) as service:
+        assert rows(service, "stored_events") == rows(shop.service, "stored_events", streams)
+        for table in VENDORS_OWN:
+            assert rows(service, table) == rows(shop.service, table, f"vendor_id = '{vendor}'"), table
+        assert neighbour not in everything(service)
+        problem(shop.neighbour.till.at(service).get("/cards"), 401, "unauthenticated")
+        service.seal()
+        told = ok(service.auditor.get(f"/cards/{shop.person.card['id']}/statement"))
+        own_key = VerifierKey.parse(service.public.get("/checkpoint/key").text)
+        assert verify(orjson.dumps(told), own_key).signed.version == shop.till.read(shop.person.card["id"])["version"]
+        goes_on(service, shop)
+        service.seal()
+        assert ask("verify", "--key", str(own_key), url=service.database_url).returncode == 0
