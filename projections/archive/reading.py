@@ -79,6 +79,7 @@ class _Reading:
         self._given_up = 0  # Checkpoints up to this number may be of a past that was given up.
         self._tree = Frontier()
         self._checkpoint: verify_statement.Checkpoint | None = None
+        self._checkpoint_number = 0
         self._order = -1
         self._position = 0
         self._events = 0
@@ -170,11 +171,13 @@ class _Reading:
                 raise _Wrong("one vendor's archive has one checkpoint, before its events")
         elif line.number <= self._given_up:
             return
+        elif line.number <= self._checkpoint_number:
+            raise _Wrong("checkpoints changed places")
         elif (checkpoint.size, line.position) != (self._tree.size, self._position):
             raise _Wrong(f"the checkpoint is over {checkpoint.size} events, and {self._tree.size} stand before it")
         elif checkpoint.root != self._tree.root():
             raise _Wrong(f"the events before it are not those of the signed tree of {checkpoint.size}")
-        self._checkpoint = checkpoint
+        self._checkpoint, self._checkpoint_number = checkpoint, line.number
 
     def _look_at_event(self, event: Event) -> None:
         assert self._header is not None
