@@ -55,8 +55,9 @@ PLACES: tuple[Place, ...] = (
         "erasure",
         "lookups",
         "SELECT kind, encode(value, 'hex') AS value FROM claims"
-        " WHERE stream_id = %(customer_id)s OR stream_id = ANY(%(streams)s) ORDER BY kind, value",
-        "DELETE FROM claims WHERE stream_id = %(customer_id)s"
+        " WHERE (stream_id = %(customer_id)s AND scope = %(vendor_id)s) OR stream_id = ANY(%(streams)s)"
+        " ORDER BY kind, value",
+        "DELETE FROM claims WHERE (stream_id = %(customer_id)s AND scope = %(vendor_id)s)"
         " OR (stream_id = ANY(%(streams)s) AND kind IN ('card_qr', 'open_card'))",
     ),
     Place(
