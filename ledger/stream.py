@@ -16,12 +16,12 @@ import msgspec
 import orjson
 from eventsourcing.persistence import Notification, StoredEvent
 
-from ledger import attempts, card, program, staff_pin, subject, vendor, wallet_pass
+from ledger import attempts, audit, card, program, staff_pin, subject, vendor, wallet_pass
 from ledger.codec import from_json, to_plain
 from ledger.personal import Secret
 from ledger.seal import SubjectKey, seal
 
-StreamType: TypeAlias = Literal["vendor", "program", "card", "attempts", "staff_pin", "wallet_pass", "subject"]
+StreamType: TypeAlias = Literal["vendor", "program", "card", "attempts", "staff_pin", "wallet_pass", "subject", "audit"]
 Channel: TypeAlias = Literal["pos", "offline", "vendor_ui", "admin_ui", "public", "wallet", "import", "system"]
 
 EVENT_NAMES: dict[str, type[Any]] = {
@@ -73,6 +73,7 @@ EVENT_NAMES: dict[str, type[Any]] = {
     "google-pass-saved": wallet_pass.GooglePassSaved,
     "google-pass-removed": wallet_pass.GooglePassRemoved,
     "subject-key-destroyed": subject.SubjectKeyDestroyed,
+    "projection-checked": audit.ProjectionChecked,
 }
 NAME_OF: dict[type[Any], str] = {cls: name for name, cls in EVENT_NAMES.items()}
 
@@ -93,6 +94,7 @@ STREAM_KINDS: dict[str, StreamKind] = {
     "staff_pin": StreamKind(staff_pin.StaffPin, staff_pin.evolve),
     "wallet_pass": StreamKind(wallet_pass.WalletPass, wallet_pass.evolve),
     "subject": StreamKind(subject.Subject, subject.evolve),
+    "audit": StreamKind(audit.Audit, audit.evolve),
 }
 
 

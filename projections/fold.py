@@ -45,6 +45,7 @@ _STATE_TABLES_OF: dict[str, tuple[StateTable, ...]] = {
     "wallet_pass": (APPLE_DEVICE_REGISTRATIONS,),
     "attempts": (),
     "subject": (),
+    "audit": (),
 }
 _LOG_TABLE_OF: dict[str, LogTable] = {kind: table for table in LOG_TABLES for kind in table.stream_types}
 

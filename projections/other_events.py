@@ -27,5 +27,5 @@ def row(recorded: Recorded, _: Kept | None) -> Row:
 
 
 OTHER_EVENTS = LogTable(
-    "other_events", ("vendor", "program", "staff_pin", "wallet_pass", "subject"), row, key="position"
+    "other_events", ("vendor", "program", "staff_pin", "wallet_pass", "subject", "audit"), row, key="position"
 )

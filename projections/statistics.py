@@ -87,7 +87,7 @@ def _count(*types: str) -> str:
     return f"count(*) FILTER (WHERE transaction_type IN ({wanted}))"
 
 
-_FIGURES: dict[str, str] = {
+FIGURES: dict[str, str] = {
     # A replacement card is not a new customer.
     "enrolments": "count(*) FILTER (WHERE transaction_type = 'card_enrolled' AND related_card_id IS NULL)",
     "stamps_issued": _sum("stamp_earned", "stamps"),
@@ -106,12 +106,12 @@ _FIGURES: dict[str, str] = {
     "redemptions_reversed": _count("redemption_reversed"),
     "purchases": _count("points_earned"),
 }
-assert list(_FIGURES) == [f.name for f in fields(Activity)]
+assert list(FIGURES) == [f.name for f in fields(Activity)]
 
 # All groupings in one pass over the range; grouping() says which one a row belongs to.
 ACTIVITY = f"""
 SELECT grouping(day, program_id, location_id, staff_pin_id), day, program_id, location_id, staff_pin_id,
-    {", ".join(_FIGURES.values())}
+    {", ".join(FIGURES.values())}
 FROM (
     SELECT t.*, (t.occurred_at AT TIME ZONE p.timezone)::date AS day
     FROM loyalty_transactions t JOIN loyalty_programs p ON p.id = t.program_id

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from ledger import attempts, card, program, staff_pin, subject, vendor, wallet_pass
+from ledger import attempts, audit, card, program, staff_pin, subject, vendor, wallet_pass
 from ledger.personal import Secret
 from ledger.program import Branding, LoyaltyType, Program, Reward, Rules
 from ledger.staff_pin import OPERATIONS, StaffPin
@@ -35,6 +35,7 @@ REVERSAL_ID = UUID("0195a1b0-0000-7000-8000-00000000000e")
 WALLET_PASS_ID = UUID("0195a1b0-0000-7000-8000-00000000000f")
 REGISTRATION_ID = UUID("0195a1b0-0000-7000-8000-000000000010")
 SUBJECT_ID = UUID("0195a1b0-0000-7000-8000-000000000011")
+AUDIT_ID = UUID("0195a1b0-0000-7000-8000-000000000012")
 
 STREAM_IDS: dict[StreamType, UUID] = {
     "vendor": VENDOR_ID,
@@ -44,6 +45,7 @@ STREAM_IDS: dict[StreamType, UUID] = {
     "staff_pin": STAFF_ID,
     "wallet_pass": WALLET_PASS_ID,
     "subject": SUBJECT_ID,
+    "audit": AUDIT_ID,
 }
 
 
@@ -368,6 +370,18 @@ KEY_DESTROYED = subject.SubjectKeyDestroyed(
     cleared={"claims": 4, "subject_keys": 1},
 )
 
+# ------------------------------------------------------------------ audit
+
+CHECKED = audit.ProjectionChecked(
+    at=MONDAY,
+    position=4711,
+    last_position=4712,
+    rows={"loyalty_cards": 200, "loyalty_transactions": 3_100},
+    differences=1,
+    places=("loyalty_cards 0195a1b0-0000-7000-8000-000000000003 stamp_count",),
+    duration_ms=1_250,
+)
+
 # ------------------------------------------------------------------ all of them
 
 EVENTS: tuple[Any, ...] = (
@@ -419,6 +433,7 @@ EVENTS: tuple[Any, ...] = (
     GOOGLE_REMOVED,
     CARD_ERASED,
     KEY_DESTROYED,
+    CHECKED,
 )
 EXAMPLE_OF: dict[type[Any], Any] = {type(event): event for event in EVENTS}
 
@@ -433,6 +448,7 @@ def stream_type_of(event: Any) -> StreamType:
         "ledger.staff_pin": "staff_pin",
         "ledger.wallet_pass": "wallet_pass",
         "ledger.subject": "subject",
+        "ledger.audit": "audit",
     }
     return types[type(event).__module__]
 

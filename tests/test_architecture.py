@@ -39,11 +39,12 @@ LEDGER_LAYERS = (
     {"again"},
     {"rewards", "reversal", "history"},
     {"card_life", "earning"},
-    {"attempts", "card", "program", "staff_pin", "subject", "vendor", "wallet_pass"},
+    {"attempts", "audit", "card", "program", "staff_pin", "subject", "vendor", "wallet_pass"},
     {"errors", "held", "personal", "values"},
 )
 RULES = {
     "attempts",
+    "audit",
     "card",
     "card_life",
     "earning",

@@ -52,6 +52,7 @@ FOLLOWING = (
     "vendors",
     "api_keys",
     "refusals",
+    "other_events",
 )
 """Made anew out of the events."""
 
@@ -59,6 +60,7 @@ LEFT_BEHIND: dict[str, str] = {
     "pin_turns": "whose turn it is to check a PIN",
     "rate_counts": "how often an address asked lately",
     "paces": "when Google may be asked next",
+    "one_time_codes": "links and codes that open a door once, within minutes",
 }
 
 MUST_BE_EMPTY = (

@@ -9,7 +9,7 @@ import orjson
 import pytest
 from eventsourcing.persistence import Notification, StoredEvent
 
-from ledger import attempts, card, program, staff_pin, subject, vendor, wallet_pass
+from ledger import attempts, audit, card, program, staff_pin, subject, vendor, wallet_pass
 from ledger.personal import Secret
 from ledger.seal import SubjectKey, unseal
 from ledger.stream import (
@@ -51,7 +51,7 @@ def test_every_event_of_every_noun_has_a_name() -> None:
         staff_pin.StaffPinEvent,
         wallet_pass.WalletPassEvent,
     )
-    alone = {subject.SubjectKeyDestroyed}
+    alone = {subject.SubjectKeyDestroyed, audit.ProjectionChecked}
     assert {cls for union in unions for cls in get_args(union)} | alone == set(EVENT_NAMES.values())
 
 

@@ -12,7 +12,7 @@ from psycopg import Connection
 from psycopg.rows import dict_row
 
 from ledger import attempts, card, program, staff_pin, vendor
-from ledger.commands.references import card_of_claim, number_claim, qr_claim
+from ledger.commands.references import card_of_claim, contact_claim, number_claim, qr_claim, reference_claim
 from ledger.committer import APPEND
 from ledger.decision import Append, Claim, Claimed, Decision
 from ledger.ids import attempts_id, derived, new_card_number, new_qr_token
@@ -49,6 +49,7 @@ class Store:
         self.program_id = uuid4()
         self.subjects: dict[UUID, SubjectKey] = {}
         self.customers: dict[UUID, UUID] = {}
+        self.contacts: set[Claim] = set()
         self.now = MONDAY
 
     def append(self, *streams: tuple[StreamType, UUID, Sequence[Any]], **envelope: Any) -> int:
@@ -61,7 +62,7 @@ class Store:
         round_.absent(ids)
         appends = [self._append(*stream, **envelope) for stream in streams]
         happened = [(stream_id, event) for _, stream_id, events in streams for event in events]
-        claims = [Claimed(claim, id_) for id_, event in happened for claim in self._claimed(event)]
+        claims = [claimed for id_, event in happened for claimed in self._claimed(id_, event)]
         released = [
             card_of_claim(self.program_id, self.customers[id_])
             for id_, event in happened
@@ -72,12 +73,20 @@ class Store:
         assert row is not None
         return int(row[0][-1])
 
-    def _claimed(self, event: Any) -> Iterator[Claim]:
+    def _claimed(self, id_: UUID, event: Any) -> Iterator[Claimed]:
         if isinstance(event, card.CardEnrolled):
             assert event.qr_token.plain is not None
-            yield number_claim(event.number)
-            yield qr_claim(event.qr_token.plain)
-            yield card_of_claim(self.program_id, event.customer_id)
+            yield Claimed(number_claim(event.number), id_)
+            yield Claimed(qr_claim(event.qr_token.plain), id_)
+            yield Claimed(card_of_claim(self.program_id, event.customer_id), id_)
+            for kind in ("email", "phone"):
+                given = getattr(event, kind)
+                claim = given and contact_claim(MASTER_KEY, self.vendor_id, kind, given.plain)
+                if claim and claim not in self.contacts:
+                    self.contacts.add(claim)
+                    yield Claimed(claim, event.customer_id)
+        elif getattr(event, "external_ref", None):
+            yield Claimed(reference_claim(self.program_id, event.external_ref), id_, event.entry_id)
 
     def _append(self, stream_type: StreamType, stream_id: UUID, events: Sequence[Any], **envelope: Any) -> Append:
         parent, subject = None, None
@@ -155,7 +164,10 @@ def enrolled(customer_id: UUID | None = None, at: datetime = MONDAY, **fields: A
         qr_token=Secret(plain=new_qr_token()),
         language="lb",
         cycle_version=1,
-        **({"name": Secret(plain="Marie Curie"), "email": Secret(plain="marie@example.org")} | fields),
+        **(
+            {"name": Secret(plain="Marie Curie"), "email": Secret(plain=f"marie-{uuid4().hex[:8]}@example.org")}
+            | fields
+        ),
     )
 
 

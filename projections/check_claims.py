@@ -1,0 +1,191 @@
+"""Look-ups compared with the stream: numbers, QR codes, serial numbers, open cards, contacts, tills' references.
+
+A look-up that leads elsewhere would put a stranger's stamps on this card; without one an order could count twice.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+from uuid import UUID
+
+from ledger.card import Card
+from ledger.commands import answers
+from ledger.commands.references import card_of_claim, contact_claim, number_claim, qr_claim, serial_claim
+from ledger.decision import Claim
+from ledger.ids import derived
+from ledger.seal import MasterKey, SealBroken, SubjectKey, unseal
+from ledger.wallet_pass import WalletPass
+from projections.differences import Known
+from projections.fold import SUBJECT_KEYS
+from projections.loyalty_cards import OPEN
+
+CARD_CLAIMS = ("card_number", "card_qr", "open_card", "apple_serial")
+CONTACT_CLAIMS = ("customer_email", "customer_phone")
+CARDS_AT_ONCE = 2_000
+AT_HOME = "public"
+
+CLAIMS = "SELECT kind, scope, value, stream_id FROM claims WHERE kind = ANY(%s)"
+COUNT = "SELECT count(*) FROM claims WHERE kind = 'external_ref'"
+# The table of entries was compared with the stream already; entries that are not in it yet are not compared.
+REFERENCES = """
+SELECT coalesce(c.scope, t.program_id), coalesce(c.value, sha256(convert_to(t.external_ref, 'UTF8'))),
+    t.card_id, t.id, c.stream_id, c.entry_id
+FROM (SELECT * FROM claims WHERE kind = 'external_ref') c
+FULL JOIN (SELECT * FROM loyalty_transactions WHERE external_ref IS NOT NULL) t
+    ON c.scope = t.program_id AND c.value = sha256(convert_to(t.external_ref, 'UTF8'))
+WHERE (t.card_id, t.id) IS DISTINCT FROM (c.stream_id, c.entry_id)
+"""
+NEWER_ENTRY = """
+SELECT EXISTS (SELECT FROM stored_events WHERE originator_id = %s AND notification_id > %s)
+"""
+
+
+def compare_claims(known: Known, master_key: MasterKey) -> None:
+    """Compare the look-ups of cards, passes and people with where the streams stand.
+
+    QR codes and contacts that nobody can open are left out: those of forgotten people.
+    """
+    _compare_cards(known)
+    _compare_contacts(known, master_key)
+    _compare_references(known)
+
+
+def _compare_cards(known: Known) -> None:
+    expected = {claim: id_ for id_ in known.heads for claim in _of(known, id_)}
+    for row in _rows(known, CARD_CLAIMS):
+        claim = Claim(row[0], row[1], row[2])
+        should_be = expected.pop(claim, None)
+        if should_be != row[3] and (should_be is not None or claim.kind != "card_qr"):
+            known.differences.add("claims", shown(claim), "stream_id", should_be, row[3])
+    for claim, stream_id in expected.items():
+        known.differences.add("claims", shown(claim), "stream_id", stream_id, None)
+
+
+def _of(known: Known, stream_id: UUID) -> Iterator[Claim]:
+    head = known.heads[stream_id]
+    if head.stream_type == "wallet_pass":
+        held: WalletPass = head.state
+        if held.serial_number is not None:
+            yield serial_claim(held.serial_number)
+    if head.stream_type != "card":
+        return
+    card: Card | None = known.state_of(stream_id)
+    if card is None:  # Its first event cannot be read, or is not there: that is told already.
+        return
+    yield number_claim(card.number)
+    if card.status in OPEN and head.program_id is not None:
+        yield card_of_claim(head.program_id, card.customer_id)
+    kept = known.cards.get(stream_id)
+    token = None if kept is None else kept.opened(card.qr_token)
+    if token is not None:
+        yield qr_claim(token)
+
+
+# ------------------------------------------------------------------ people
+
+
+def _compare_contacts(known: Known, master_key: MasterKey) -> None:
+    """A contact leads to somebody who gave it.
+
+    Where several gave one, to the first of them. Whoever enrols at home gets no look-up; and where somebody was
+    forgotten, theirs is gone, and nobody can tell any more whose it was: so none is missed with that vendor.
+    """
+    owners: dict[Claim, set[UUID]] = {}
+    missed: set[Claim] = set()
+    closed: set[tuple[UUID, UUID]] = set()
+    subjects = [head for head in known.heads.values() if head.stream_type == "subject"]
+    forgotten = {(head.vendor_id, head.state.customer_id) for head in subjects}
+    vendors = {head.vendor_id for head in subjects}
+    cards = (id_ for id_, head in known.heads.items() if head.stream_type == "card")
+    while chunk := list(islice(cards, CARDS_AT_ONCE)):
+        for contact in _contacts(known, master_key, chunk):
+            head = known.heads[contact.card_id]
+            if contact.claim is None:
+                closed.add((head.vendor_id, contact.customer_id))
+                continue
+            owners.setdefault(contact.claim, set()).add(contact.customer_id)
+            if head.channel != AT_HOME and head.vendor_id not in vendors:
+                missed.add(contact.claim)
+    for kind, scope, value, customer_id in _rows(known, CONTACT_CLAIMS):
+        claim = Claim(kind, scope, value)
+        missed.discard(claim)
+        if (scope, customer_id) in forgotten:
+            known.differences.add("claims", shown(claim), "stream_id", None, customer_id)
+        elif customer_id not in owners.get(claim, ()) and (scope, customer_id) not in closed:
+            expected = min(owners[claim]) if claim in owners else None
+            known.differences.add("claims", shown(claim), "stream_id", expected, customer_id)
+    for claim in sorted(missed, key=str):
+        known.differences.add("claims", shown(claim), "stream_id", min(owners[claim]), None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Contact:
+    """Whose it is, and what finds them by it; None where nobody can open it any more."""
+
+    card_id: UUID
+    customer_id: UUID
+    claim: Claim | None
+
+
+def _contacts(known: Known, master_key: MasterKey, card_ids: list[UUID]) -> Iterator[_Contact]:
+    given: list[tuple[UUID, Card, UUID]] = []
+    for card_id in card_ids:
+        card: Card | None = known.state_of(card_id)
+        if card is not None and (card.email or card.phone):
+            given.append(
+                (card_id, card, derived(*answers.subject_of(known.heads[card_id].vendor_id, card.customer_id)))
+            )
+    if not given:
+        return
+    rows = known.connection.execute(SUBJECT_KEYS, (list({subject_id for _, _, subject_id in given}),), binary=True)
+    keys: dict[UUID, SubjectKey] = {row[0]: master_key.unwrap(*row) for row in rows}
+    for card_id, card, subject_id in given:
+        for kind, secret in (("email", card.email), ("phone", card.phone)):
+            if secret is None:
+                continue
+            if subject_id not in keys:
+                yield _Contact(card_id, card.customer_id, None)
+                continue
+            try:
+                plain = unseal(secret, keys[subject_id], stream_id=card_id).plain
+            except SealBroken:
+                known.differences.add("stored_events", card_id, kind, "opens with the person's key", "does not")
+                continue
+            assert plain is not None
+            claim = contact_claim(master_key, known.heads[card_id].vendor_id, kind, plain)
+            yield _Contact(card_id, card.customer_id, claim)
+
+
+# ------------------------------------------------------------------ references
+
+
+def _compare_references(known: Known) -> None:
+    """A till's reference belongs to the entry that was made under it, for ever."""
+    row = known.connection.execute(COUNT).fetchone()
+    known.differences.rows["claims"] += 0 if row is None else row[0]
+    for scope, value, card_id, entry_id, found_card, found_entry in known.connection.execute(REFERENCES, binary=True):
+        if card_id is None:
+            newer = known.connection.execute(NEWER_ENTRY, (found_card, known.projected)).fetchone()
+            if newer is not None and newer[0]:
+                continue
+        place = shown(Claim("external_ref", scope, value))
+        for column, should_be, is_ in (("stream_id", card_id, found_card), ("entry_id", entry_id, found_entry)):
+            if should_be != is_:
+                known.differences.add("claims", place, column, should_be, is_)
+
+
+def _rows(known: Known, kinds: Iterable[str]) -> Iterator[tuple[Any, ...]]:
+    with known.connection.cursor("claimed", binary=True) as cursor:
+        cursor.itersize = CARDS_AT_ONCE
+        for row in cursor.execute(CLAIMS, (list(kinds),)):
+            known.differences.rows["claims"] += 1
+            yield row
+
+
+def shown(claim: Claim) -> str:
+    if claim.kind == "card_number":
+        return f"{claim.kind}/{claim.value.decode(errors='replace')}"
+    if claim.kind == "open_card":
+        return f"{claim.kind}/{claim.scope}/{UUID(bytes=claim.value)}"
+    return f"{claim.kind}/{claim.value.hex()}"
