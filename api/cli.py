@@ -151,23 +151,27 @@ def rebuild(
 
 
 @app.command()
-def check() -> None:
+def check(
+    as_json: Annotated[bool, typer.Option("--json", help="What was compared and what differs as JSON.")] = False,
+) -> None:
     """Fold every stream and compare with the tables; exit 1 and name each difference."""
+    import orjson
+
+    from api import check_command
     from api.database import opened
     from api.settings import read_settings
-    from projections.check import check as compare
 
-    with opened(read_settings()) as database, Progress("Checking") as progress:
-        differences = compare(database.url, database.keys.master_key, progress=progress)
-    for difference in differences:
-        typer.echo(
-            f"{difference.table} {difference.row} {difference.column}:"
-            f" expected {difference.expected!r}, found {difference.found!r}"
-        )
-    if differences:
-        typer.secho(f"{len(differences)} differences.", fg=typer.colors.RED, err=True)
+    with opened(read_settings()) as database, Progress("Checking", is_shown_apart=as_json) as progress:
+        checked = check_command.check_for(database.url, database.keys.master_key, progress)
+    if as_json:
+        typer.echo(orjson.dumps(check_command.as_json(checked), default=str, option=orjson.OPT_INDENT_2).decode())
+    else:
+        *differences, count = check_command.described(checked) or ["Every table says what the stream says."]
+        for difference in differences:
+            typer.echo(difference)
+        typer.secho(count, fg=typer.colors.RED if checked.count else None, err=bool(checked.count))
+    if checked.count:
         raise typer.Exit(1)
-    typer.echo("Every table says what the stream says.")
 
 
 @app.command()

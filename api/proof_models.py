@@ -66,3 +66,17 @@ class AcceptedRestore(Answer):
 
 class AcceptedRestores(Answer):
     items: list[AcceptedRestore]
+
+
+class LastCheck(Answer):
+    """What came of comparing every table with the stream. All but `status` and `checks` is null while nobody did."""
+
+    status: Literal["never_checked", "adds_up", "differs"] = Field(examples=["adds_up"])
+    checks: int = Field(examples=[31], description="How often it was done.")
+    at: datetime | None = Field(None, examples=[EXAMPLE_TIME], description="What the tables said then was compared.")
+    position: int | None = Field(None, examples=[4711], description="Of the query tables.")
+    last_position: int | None = Field(None, examples=[4712], description="Of the stream: state rows and look-ups.")
+    rows: dict[str, int] | None = Field(None, examples=[{"loyalty_cards": 200}], description="Compared, by table.")
+    differences: int | None = Field(None, examples=[0])
+    places: list[str] | None = Field(None, description="The first of them as table, row and column; never a value.")
+    duration_ms: int | None = Field(None, examples=[1250])

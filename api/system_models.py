@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from api.models import EXAMPLE_TIME, Answer
+from api.proof_models import LastCheck
 
 
 class Health(Answer):
@@ -57,6 +58,7 @@ class System(Answer):
     commands_waiting: int = Field(examples=[0])
     wallets: Wallets
     checkpoint: CheckpointState | None = Field(None, description="The newest one; null while nothing was sealed.")
+    last_check: LastCheck = Field(description="What came of comparing every table with the stream.")
     apple_certificate_days_left: int | None = Field(
         None,
         examples=[212],

@@ -1,4 +1,4 @@
-"""What was signed, for auditors: every checkpoint, proofs between two of them, and pasts that were given up."""
+"""For auditors: what was signed, proofs between two checkpoints, pasts that were given up, and what a check found."""
 
 from base64 import b64encode
 from dataclasses import asdict
@@ -12,7 +12,10 @@ from api.dependencies import AdminOrAuditor, TheReader
 from api.errors import NothingSealed
 from api.models import Page
 from api.openapi import responses
-from api.proof_models import AcceptedRestores, Consistency, SealedCheckpoint
+from api.proof_models import AcceptedRestores, Consistency, LastCheck, SealedCheckpoint
+from ledger.audit import Audit
+from ledger.commands.audits import AUDIT_ID
+from ledger.reader import Reader
 from projections.proofs.checkpoints import Sealed, read_newest, read_of_size, read_page, read_restores
 from projections.proofs.merkle import consistency_proof
 from projections.proofs.tiles import read_node, wanted
@@ -54,6 +57,22 @@ async def prove_consistency(_: AdminOrAuditor, reader: TheReader, old: Size = No
 async def list_accepted_restores(_: AdminOrAuditor, reader: TheReader) -> Any:
     """Operators' signed statements that a past which was signed is given up, oldest first. Empty is good news."""
     return {"items": await read_restores(reader)}
+
+
+@router.get("/audit/check", summary="What the last check found", response_model=LastCheck)
+async def read_last_check(_: AdminOrAuditor, reader: TheReader) -> Any:
+    """When every table was last compared with the stream, by `loyalty-ledger check`, and what differed."""
+    return await last_check(reader)
+
+
+async def last_check(reader: Reader) -> dict[str, Any]:
+    """The answer, from the ledger's own stream."""
+    stream = await reader.stream(AUDIT_ID)
+    if stream is None:
+        return {"status": "never_checked", "checks": 0}
+    audit: Audit = stream.state
+    status = "differs" if audit.last.differences else "adds_up"
+    return {"status": status, "checks": audit.checks, **asdict(audit.last)}
 
 
 def told(sealed: Sealed) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from api.admin.checkpoints import last_check
 from api.bodies import StrictRoute
 from api.dependencies import AdminOrAuditor, TheParts
 from api.system_models import System
@@ -33,6 +34,7 @@ async def read_system(_: AdminOrAuditor, parts: TheParts) -> Any:
             "lag_events": max(head - sealed.position, 0),
             "sealed_at": sealed.sealed_at,
         },
+        "last_check": await last_check(parts.reader),
         "commands_waiting": parts.ledger.committer.waiting,
         "wallets": {"backlog": await backlog(parts.reader), "sweep": await last_sweep(parts.reader)},
         "apple_certificate_days_left": None if parts.apple is None else parts.apple.days_left(),

@@ -130,7 +130,12 @@ def test_check_names_table_row_column_and_both_values(filled_url: str) -> None:
     found = ask("check", url=filled_url)
     assert found.returncode == 1
     assert f"loyalty_cards {CARD} stamp_count: expected 2, found 9" in found.stdout
-    assert "1 difference" in found.stderr
+    assert "stamps_outstanding" in found.stdout and "2 differences" in found.stderr
+    told = json.loads(ask("check", "--json", url=filled_url).stdout)
+    assert told["count"] == 2 and told["rows"]["loyalty_cards"] > 1
+    assert {"table": "loyalty_cards", "row": str(CARD), "column": "stamp_count", "expected": 2, "found": 9} in told[
+        "differences"
+    ]
 
 
 def test_rebuild_puts_right_what_somebody_changed(filled_url: str) -> None:

@@ -11,8 +11,15 @@ import psycopg
 from psycopg import Connection
 from psycopg.rows import dict_row
 
-from ledger import attempts, card, program, staff_pin, vendor
-from ledger.commands.references import card_of_claim, contact_claim, number_claim, qr_claim, reference_claim
+from ledger import attempts, card, program, staff_pin, vendor, wallet_pass
+from ledger.commands.references import (
+    card_of_claim,
+    contact_claim,
+    number_claim,
+    qr_claim,
+    reference_claim,
+    serial_claim,
+)
 from ledger.committer import APPEND
 from ledger.decision import Append, Claim, Claimed, Decision
 from ledger.ids import attempts_id, derived, new_card_number, new_qr_token
@@ -85,6 +92,8 @@ class Store:
                 if claim and claim not in self.contacts:
                     self.contacts.add(claim)
                     yield Claimed(claim, event.customer_id)
+        elif isinstance(event, wallet_pass.ApplePassIssued):
+            yield Claimed(serial_claim(event.serial_number), id_)
         elif getattr(event, "external_ref", None):
             yield Claimed(reference_claim(self.program_id, event.external_ref), id_, event.entry_id)
 

@@ -13,9 +13,10 @@ from projections.check import Difference, check
 from projections.read_model import Projector
 from projections.rebuild import rebuild
 from tests.examples import CARD_CLOSED, CARD_REPLACED
-from tests.projections.stories import MASTER_KEY, Store, busy_days, enrolled, stamped
+from tests.projections.stories import MASTER_KEY, Store, bought, busy_days, enrolled, stamped
 
 CARD = UUID("0195a1b0-0000-7000-8000-0000000000cc")
+ENTRIES = "UPDATE loyalty_transactions SET"
 
 
 @pytest.fixture
@@ -181,3 +182,42 @@ def test_the_qr_code_of_a_forgotten_person_cannot_be_compared(store: Store, data
     by_force(store, "DELETE FROM subject_keys")
     rebuild(database_url, MASTER_KEY)
     assert [difference for difference in check(database_url, MASTER_KEY) if difference.table == "claims"] == []
+
+
+@pytest.mark.parametrize("kind", ["customer_email", "external_ref"])
+def test_a_contact_or_a_reference_that_leads_elsewhere_is_found(store: Store, database_url: str, kind: str) -> None:
+    (before, *_) = store.rows("SELECT scope, value, stream_id FROM claims WHERE kind = %s", kind)
+    other = uuid4()
+    place = (before["scope"], before["value"], kind)
+    by_force(store, "UPDATE claims SET stream_id = %s WHERE scope = %s AND value = %s AND kind = %s", other, *place)
+    (found,) = check(database_url, MASTER_KEY)
+    place_shown = f"{kind}/{before['value'].hex()}"
+    assert found == Difference("claims", place_shown, "stream_id", before["stream_id"], other)
+
+
+@pytest.mark.parametrize("kind", ["customer_email", "external_ref"])
+def test_a_contact_or_a_reference_that_is_gone_is_found(store: Store, database_url: str, kind: str) -> None:
+    (before, *_) = store.rows("SELECT scope, value, stream_id FROM claims WHERE kind = %s", kind)
+    by_force(store, "DELETE FROM claims WHERE scope = %s AND value = %s", before["scope"], before["value"])
+    found = check(database_url, MASTER_KEY)
+    assert (found[0].table, found[0].expected, found[0].found) == ("claims", before["stream_id"], None)
+
+
+def test_references_that_the_tables_do_not_know_yet_are_no_difference(store: Store, database_url: str) -> None:
+    store.append(("card", CARD, [bought(70, 70, stamps=2, external_ref="till:1")]))
+    assert check(database_url, MASTER_KEY) == []
+
+
+@pytest.mark.parametrize(
+    ("sql", "figure"),
+    [
+        (f"{ENTRIES} points_delta = points_delta + 1 WHERE transaction_type = 'points_earned'", "points_issued"),
+        (f"{ENTRIES} transaction_type = 'stamp_adjusted' WHERE transaction_type = 'stamp_earned'", "stamps_adjusted"),
+        ("UPDATE refusals SET refusal = 'other'", "refusals"),
+        ("UPDATE loyalty_cards SET points_balance = points_balance + 1", "points_outstanding"),
+        (f"UPDATE loyalty_cards SET status = 'closed' WHERE id = '{CARD}'", "cards"),
+    ],
+)
+def test_statistics_are_added_up_a_second_time(store: Store, database_url: str, sql: str, figure: str) -> None:
+    by_force(store, sql)
+    assert figure in {found.column for found in check(database_url, MASTER_KEY) if found.table == "statistics"}
