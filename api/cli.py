@@ -235,14 +235,17 @@ def import_(
 
 @app.command()
 def verify(
-    statement: Annotated[Path | None, typer.Argument(help="A card's statement; none: the whole store.")] = None,
+    statement: Annotated[
+        Path | None, typer.Argument(help="A card's statement or an erasure receipt; none: all.")
+    ] = None,
     key: Annotated[str | None, typer.Option(help="The ledger's public key, or a file that holds it.")] = None,
     kept: Annotated[
         Path | None, typer.Option(exists=True, help="A checkpoint fetched earlier: nothing may be older.")
     ] = None,
     consistency: Annotated[Path | None, typer.Option(help="The proof from that one to the statement's.")] = None,
 ) -> None:
-    """Verify a card's statement, offline, each kind of fault with an exit code of its own; or the whole store."""
+    """Verify a card's statement or a receipt, offline, each fault with its exit code; or the whole store."""
+    from projections.proofs import receipts
     from projections.proofs.verify_statement import run
 
     if statement is None:
@@ -250,6 +253,8 @@ def verify(
         return
     if key is None:
         raise typer.BadParameter("whose statement is it? Name the ledger's public key", param_hint="--key")
+    if statement.is_file() and receipts.is_receipt(statement.read_bytes()):
+        raise typer.Exit(receipts.run(statement, key))
     given = {"--key": key, "--kept": kept, "--consistency": consistency}
     words = [word for name, value in given.items() if value is not None for word in (name, str(value))]
     raise typer.Exit(run([*words, "--", str(statement)]))

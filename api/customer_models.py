@@ -41,7 +41,8 @@ class ErasureReceipt(Answer):
     cleared: list[Cleared] = Field(description="Rows taken out in that very moment; the rest lost its key.")
     hash: str = Field(examples=["74987065e6413d904d561af6b3d0a2774a6e5a7c7616fc5475778d2b69b90cf0"])
     prev_hash: str = Field(examples=["1f2d6ad1cf5c17a9ad5f6cfaf0f3e4c1df5a8e0d3a6b1c2d4e5f60718293a4b5"])
-    signature: str | None = Field(None, description="The service's, over the rest; null where it does not sign.")
+    signature: str | None = Field(None, description="A signed note of the rest; null where the service does not sign.")
+    keys: list[str] = Field([], description="The notes of all public keys, oldest first.")
 
 
 class Customer(Answer):

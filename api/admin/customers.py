@@ -10,18 +10,18 @@ from fastapi import APIRouter, Request, Response
 from api.auth import Principal
 from api.bodies import StrictRoute
 from api.customer_models import Customer, CustomerExport, ErasureReceipt
-from api.dependencies import AdminOnly, AdminOrAuditor, OptionalKey, TheLedger, TheParts, admin_caller
+from api.dependencies import AdminOnly, AdminOrAuditor, OptionalKey, TheParts, admin_caller
 from api.shapes import ErasureRequest
-from api.vendor.customers import ERASED, EXPORTED, KNOWN, erased, exported
+from api.vendor.customers import ERASED, EXPORTED, KNOWN, erased, exported, found
 from ledger.commands.caller import Caller
 
 router = APIRouter(prefix="/vendors/{vendor_id}", tags=["customers"], route_class=StrictRoute)
 
 
 @router.get("/customers/{customer_id}", summary="Read any customer", response_model=Customer, responses=KNOWN)
-async def read_any_customer(vendor_id: UUID, customer_id: UUID, _: AdminOrAuditor, ledger: TheLedger) -> Any:
+async def read_any_customer(vendor_id: UUID, customer_id: UUID, _: AdminOrAuditor, parts: TheParts) -> Any:
     """A customer's cards, and the receipt if they were forgotten; nothing personal."""
-    return await ledger.people.find(customer_id, vendor_id)
+    return await found(parts, customer_id, vendor_id)
 
 
 @router.post(

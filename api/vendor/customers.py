@@ -1,18 +1,21 @@
 """A vendor's customers as persons: what is held about them, all of it told, and all of it forgotten."""
 
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import UUID
 
+import orjson
 from fastapi import APIRouter, Depends, Request, Response
 
 from api.bodies import StrictRoute
 from api.customer_models import Customer, CustomerExport, ErasureReceipt
-from api.dependencies import OptionalKey, Parts, TheLedger, TheParts, VendorWith, answered, maybe_once
+from api.dependencies import OptionalKey, Parts, TheParts, VendorWith, answered, maybe_once
 from api.openapi import responses
 from api.shapes import ErasureRequest
 from ledger.commands.caller import Caller, just_this
 from ledger.errors import CustomerIsErased, CustomerNotFound, KeyReused, StoreAway
+from projections.proofs.receipts import signed
 
 router = APIRouter(tags=["customers"], route_class=StrictRoute)
 
@@ -25,9 +28,9 @@ ERASED = responses(CustomerNotFound, CustomerIsErased, KeyReused, StoreAway)
 
 
 @router.get("/customers/{customer_id}", summary="Read a customer", response_model=Customer, responses=KNOWN)
-async def read_customer(customer_id: UUID, caller: ToRead, ledger: TheLedger) -> Any:
+async def read_customer(customer_id: UUID, caller: ToRead, parts: TheParts) -> Any:
     """A customer's cards, and the receipt if they were forgotten; nothing personal."""
-    return await ledger.people.find(customer_id, caller.vendor_id)
+    return await found(parts, customer_id, caller.vendor_id)
 
 
 @router.post(
@@ -60,6 +63,14 @@ async def erase_customer(
     return await erased(request, parts, customer_id, asked, caller, key)
 
 
+async def found(parts: Parts, customer_id: UUID, vendor_id: UUID) -> dict[str, Any]:
+    """With the receipt signed by the key of today."""
+    told = await parts.ledger.people.find(customer_id, vendor_id)
+    if told["receipt"] is not None:
+        told["receipt"] = await _signed(parts, told["receipt"])
+    return told
+
+
 async def exported(parts: Parts, customer_id: UUID, vendor_id: UUID) -> dict[str, Any]:
     """Once what was recorded so far stands in the query tables, or nearly."""
     await parts.waiter.wait_for(
@@ -81,4 +92,10 @@ async def erased(
     )
     if outcome.position is not None:
         await parts.waiter.wait_for(outcome.position, timeout_seconds=parts.settings.min_position_wait_seconds)
-    return answered(outcome, HTTPStatus.CREATED)
+    receipt = await _signed(parts, orjson.loads(outcome.answer))
+    return answered(replace(outcome, answer=orjson.dumps(receipt).decode()), HTTPStatus.CREATED)
+
+
+async def _signed(parts: Parts, receipt: dict[str, Any]) -> dict[str, Any]:
+    told = ErasureReceipt.model_validate(receipt).model_dump(mode="json", exclude={"signature", "keys"})
+    return await signed(parts.reader, parts.settings.sealing_key_path, told)

@@ -314,26 +314,19 @@ def receipt(recorded: Recorded) -> dict[str, Any]:
     """What whoever asked keeps as a proof that a person was forgotten. It tells nobody who it was."""
     event: SubjectKeyDestroyed = recorded.event
     actor = recorded.envelope.actor
-    return signed(
-        {
-            "receipt_id": recorded.stream_id,
-            "customer_id": event.customer_id,
-            "vendor_id": recorded.envelope.vendor_id,
-            "erased_at": event.at,
-            "reason": event.reason,
-            "erased_by": {"type": actor.type, "id": actor.id, "authenticated_by": actor.authenticated_by},
-            "cards": event.cards,
-            "phones": event.phones,
-            "cleared": [{"table": table, "rows": rows} for table, rows in sorted(event.cleared.items())],
-            "hash": recorded.digest,
-            "prev_hash": recorded.prev,
-        }
-    )
-
-
-def signed(told: dict[str, Any]) -> dict[str, Any]:
-    """The receipt with the service's signature over it, once there is a key to sign with."""
-    return told | {"signature": None}
+    return {
+        "receipt_id": recorded.stream_id,
+        "customer_id": event.customer_id,
+        "vendor_id": recorded.envelope.vendor_id,
+        "erased_at": event.at,
+        "reason": event.reason,
+        "erased_by": {"type": actor.type, "id": actor.id, "authenticated_by": actor.authenticated_by},
+        "cards": event.cards,
+        "phones": event.phones,
+        "cleared": [{"table": table, "rows": rows} for table, rows in sorted(event.cleared.items())],
+        "hash": recorded.digest,
+        "prev_hash": recorded.prev,
+    }
 
 
 def _sealed(secret: Secret | None) -> dict[str, str] | None:

@@ -15,6 +15,9 @@ import pytest
 from ledger.held import NOBODYS, PLACES
 from ledger.master_keys import in_force, rotate
 from ledger.seal import MasterKey
+from projections.proofs.notes import SigningKey
+from projections.proofs.receipts import run
+from projections.proofs.verify_statement import Kind
 from projections.rebuild import rebuild
 from tests.journeys.people import APPLE, EMAIL, NAME, PHONE, Person, everything, somebody, traces, wallet_service
 from tests.phones import Phone
@@ -137,9 +140,27 @@ def test_the_receipt_says_what_was_cleared_when_and_by_whom(person: Person) -> N
     cleared = {row["table"]: row["rows"] for row in receipt["cleared"]}
     assert cleared == {"claims": 5, "subject_keys": 1}  # Email, phone, the open card, and a QR code for each card.
     assert (receipt["reason"], receipt["phones"], len(receipt["cards"])) == ("consent_withdrawn", 1, 2)
-    assert receipt["erased_by"]["type"] == "api_key" and receipt["signature"] is None
+    assert receipt["erased_by"]["type"] == "api_key" and receipt["signature"] is None  # Nothing was sealed yet.
     (event,) = ok(person.service.auditor.get("/events", names="subject-key-destroyed"))["items"]
     assert (event["stream_id"], event["hash"]) == (receipt["receipt_id"], receipt["hash"])
+
+
+def test_the_receipt_is_signed_and_verified_offline(
+    person: Person, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    person.service.seal()
+    receipt = ok(person.erase(key="forget"))
+    key = person.service.public.get("/checkpoint/key").text
+    file = tmp_path / "receipt.json"
+    for answer in (receipt, ok(person.till.get(person.path))["receipt"], ok(person.erase(key="forget"))):
+        file.write_bytes(orjson.dumps(answer, option=orjson.OPT_INDENT_2))
+        assert run(file, key) == 0 and receipt["customer_id"] in capsys.readouterr().out
+    for changed in ({"erased_at": "2020-01-01T00:00:00Z"}, {"cards": []}, {"reason": "law"}, {"more": 1}):
+        file.write_bytes(orjson.dumps(receipt | changed))
+        assert run(file, key) == Kind.SIGNATURE
+    file.write_bytes(orjson.dumps(receipt))
+    another = SigningKey.new("shop.example/ledger").verifier
+    assert run(file, str(another)) == Kind.WRONG_KEY
 
 
 def test_balances_history_and_statistics_stay(person: Person) -> None:
