@@ -4,6 +4,7 @@ The blocks are taken out of the pages, so what is printed there works or a test 
 because a test takes a free port, and what the page itself leaves open (`…`).
 """
 
+import csv
 import json
 import os
 import re
@@ -25,12 +26,13 @@ import pytest
 from migrations.upgrade import current, head
 from tests.databases import BIN_DIR, directory_for_servers, durable_server
 from tests.docs_reference import ROOT
-from tests.service import START_SECONDS, VENDOR, Service, Till, eventually, free_port, moment, ok, problem
+from tests.service import AUDITOR_KEY, START_SECONDS, VENDOR, Service, Till, eventually, free_port, moment, ok, problem
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 TILL = (ROOT / "docs/guides/till.md").read_text(encoding="utf-8")
 MOVING = (ROOT / "docs/guides/moving.md").read_text(encoding="utf-8")
 RUNNING = (ROOT / "docs/guides/running.md").read_text(encoding="utf-8")
+AUDITING = (ROOT / "docs/guides/auditing.md").read_text(encoding="utf-8")
 PRINTED_ADDRESS = "http://127.0.0.1:8000"
 PRINTED_DATABASE = "postgresql://loyalty:…@host/loyalty"
 HERE = Path(sys.executable).parent
@@ -244,6 +246,39 @@ def test_money_is_counted_as_the_guide_says(service: Service) -> None:
         ok(till.post("/points", {"card": card, "purchase_amount_minor": 1250, "currency": "EUR"}))["points_delta"]
         == 1250
     )
+
+
+# ------------------------------------------------------------------ the guide for auditors
+
+
+@needs("bash", "curl")
+def test_the_auditors_search_finds_what_happened_at_the_till(service: Service, tmp_path: Path) -> None:
+    shop = service.shop()
+    till = Till(service.http, shop.key, shop.vendor_id, X_Terminal_Id="till-1")
+    card = till.card(till.program(max_daily_stamps=1)["id"])["id"]
+    ok(shop.post("/adjustments", {"card": card, "stamps_delta": 1, "reason": "elsewhere"}))
+    entry = ok(till.stamp(card))
+    problem(till.stamp(card), 409, "stamp_daily_limit")
+    service.catch_up()
+    (call,) = blocks(section(AUDITING, "Search the events"), "bash")
+    known = environment(AUDITOR_KEY=AUDITOR_KEY, VENDOR_ID=shop.vendor_id)
+    typed(call.replace(PRINTED_ADDRESS, str(service.http.base_url).rstrip("/")), tmp_path, known)
+    with (tmp_path / "events.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["name"] for row in rows] == ["stamps-added", "stamp-refused"]
+    assert (rows[0]["position"], rows[0]["terminal_id"]) == (str(entry["position"]), "till-1")
+
+
+def test_every_filter_there_is_stands_in_the_guide_and_no_other(service: Service) -> None:
+    found = re.findall(r"^\| (`.*?) \|", section(AUDITING, "Search the events"), re.MULTILINE)
+    written = {name for cell in found for name in re.findall(r"`(\w+)`", cell)}
+    (route,) = (
+        operations["get"]
+        for path, operations in service.http.get("/openapi.json").json()["paths"].items()
+        if path.endswith("/admin/loyalty/events")
+    )
+    asked = {parameter["name"] for parameter in route["parameters"] if parameter["in"] == "query"}
+    assert written == asked - {"names", "order", "limit", "cursor", "min_position"}
 
 
 # ------------------------------------------------------------------ running it
