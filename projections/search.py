@@ -18,7 +18,7 @@ from ledger.stream import NAME_OF, Recorded, decode
 from projections.refusals import KINDS as REFUSED
 from projections.table import Queries
 
-PAGE_EVENTS = 500
+PAGE_EVENTS = 200
 POSITION_MAX = 2**63 - 1
 
 Order: TypeAlias = Literal["oldest", "newest"]

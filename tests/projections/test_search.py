@@ -5,16 +5,20 @@ import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID, uuid5
+from uuid import UUID, uuid4, uuid5
 
 import psycopg
 import pytest
 
+from migrations.upgrade import downgrade, upgrade
 from projections import search
+from projections.check import check
+from projections.read_model import Projector
 from projections.search import Kind, Order, Span, Wanted
 from tests.conftest import SERVER
 from tests.databases import database
 from tests.examples import DAY, MONDAY
+from tests.projections.stories import MASTER_KEY, Store, busy_days, pin_created
 from tests.projections.test_readers import OneConnection
 
 ROWS = 50_000
@@ -168,3 +172,18 @@ def test_times_are_found_however_clocks_ran(long_stream: str) -> None:
         found = expected(f"{name}_at", span)
         assert found and within.after < found[0] and found[-1] <= within.until
     assert asyncio.run(search.narrowed(queries, Wanted(recorded=Span(start, end)))) is None
+
+
+def test_an_older_database_gets_a_row_for_each_event_it_has(database_url: str) -> None:
+    store = Store(database_url).opened()
+    busy_days(store, cards=3, rounds=3)
+    Projector(database_url, MASTER_KEY).catch_up()
+    store.append(("staff_pin", uuid4(), [pin_created()]))  # The projector's, after the upgrade.
+    rows = store.rows("SELECT * FROM other_events ORDER BY position")
+    downgrade(database_url, "0006")
+    upgrade(database_url)
+    assert rows and store.rows("SELECT * FROM other_events ORDER BY position") == rows
+    Projector(database_url, MASTER_KEY).catch_up()
+    assert len(store.rows("SELECT * FROM other_events")) == len(rows) + 1
+    assert check(database_url, MASTER_KEY) == []
+    store.connection.close()
