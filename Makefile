@@ -4,7 +4,7 @@ BIN := .venv/bin
 UV := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-postgres15 peers check screenshots explore schedules faults faults-wallet bench bench-scale clean
+.PHONY: help setup run test test-postgres15 peers check screenshots explore schedules faults faults-audit faults-wallet bench bench-audit bench-scale clean
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,11 +51,17 @@ faults: .venv/.ok ## Kill the service and the database under load; minutes
 faults-wallet: .venv/.ok ## Of these, tills beside a provider of wallets that fails in every way; ~6 minutes
 	@$(BIN)/pytest -n 0 -m faults --timeout 900 -s tests/faults/test_wallet.py
 
+faults-audit: .venv/.ok ## Of these, somebody who changes the past in every way, and how soon it is named; ~5 minutes
+	@$(BIN)/pytest -n 0 -m faults --timeout 900 -s tests/faults/test_audit.py
+
 bench: .venv/.ok ## Compare with the database's own speed and with peers; ~10 minutes
 	@$(BIN)/python -m tests.benchmarks
 
 bench-scale: .venv/.ok ## The same among 1 million cards and 10 million events; ~25 minutes, 25 GB
 	@$(BIN)/python -m tests.benchmarks --scale
+
+bench-audit: .venv/.ok ## A million events verified and checked by one core; ~8 minutes, 4 GB
+	@$(BIN)/python -m tests.benchmarks --audit
 
 clean: ## Remove what was installed and built (never the data in .data)
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache tests/wallet_sync/peers/node_modules

@@ -64,7 +64,10 @@ async def read_metrics(parts: TheParts) -> Response:
     head, found = await parts.reader.last_position(), await status(parts.reader)
     Gauge("loyalty_stream_position", "Newest position of the stream", registry=registry).set(head)
     lag = Gauge("loyalty_projection_lag_events", "Events not yet projected", ["projection"], registry=registry)
+    told = "1 where it found something wrong or is stopped by it: /system says what"
+    wrong = Gauge("loyalty_projection_error", told, ["projection"], registry=registry)
     for projection in found:
+        wrong.labels(projection["name"]).set(projection["error"] is not None)
         lag.labels(projection["name"]).set(max(head - projection["position"], 0))
     _add_wallets(registry, await backlog(parts.reader), None if parts.apple is None else parts.apple.days_left())
     phones = Gauge("loyalty_phone_log_lines_total", "Complaints of phones", ["about"], registry=registry)

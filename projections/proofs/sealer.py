@@ -221,7 +221,8 @@ class Sealer:
             return
         # It was signed, and then the database did not hear of it; or the database is an older one.
         if number(connection, WAITING, sealing.position, missing) < missing:
-            raise SealingRefused(_behind(f"a checkpoint over {signed.size} events was signed"))
+            here = f"the tree here ends at position {sealing.position} with {sealing.tree.size}"
+            raise SealingRefused(_behind(f"a checkpoint over {signed.size} events was signed, {here}"))
         self._seal(connection, sealing, read_batch(connection, sealing.position, limit=missing), note)
 
     def _is_due(self, connection: Connection[Any], sealing: _Sealing) -> bool:

@@ -156,9 +156,10 @@ def _signed(
     given_up = 0 if row is None else int(row[0])
     waiting = kept
     place: tuple[int, int] = (-1, 0)
+    position = 0
     while page := [Sealed(*row) for row in connection.execute(SIGNED, (*place, last), binary=True).fetchall()]:
         for sealed in page:
-            place = sealed.size, sealed.number
+            place, position = (sealed.size, sealed.number), sealed.position
             if waiting is not None and waiting.size <= sealed.size:
                 yield waiting
                 waiting = None
@@ -171,7 +172,8 @@ def _signed(
             except Fault as fault:
                 findings.add(Found("checkpoint-changed", f"checkpoint {sealed.number}: {fault}", sealed.position))
     if waiting is not None:
-        findings.add(Found("tree-cut", f"a checkpoint over {waiting.size} events is known, and there are fewer"))
+        sentence = f"a checkpoint over {waiting.size} events is known, and the tree ends here, with {place[0]}"
+        findings.add(Found("tree-cut", sentence, position))
 
 
 class _Walk:

@@ -11,13 +11,14 @@ from types import ModuleType
 from rich.console import Console
 
 from tests.benchmarks import bench, machine, report
-from tests.benchmarks.figures import appends, cards, growth, stamps, tables
+from tests.benchmarks.figures import appends, audit, cards, growth, stamps, tables
 from tests.benchmarks.measuring import Figure
 
 GROUPS: dict[str, ModuleType] = {module.NAME: module for module in (appends, stamps, cards, tables)}
 ROUNDS, SECONDS = 3, 3
 QUICK_ROUNDS, QUICK_SECONDS = 1, 2
 CARDS, EVENTS = 1_000_000, 10_000_000
+AUDITED_EVENTS = 1_000_000
 
 
 def main() -> None:
@@ -31,7 +32,9 @@ def main() -> None:
         for topic, text in described:
             running.say(f"{topic}: {text}")
         figures: list[Figure] = []
-        if options.scale:
+        if options.audit:
+            figures = audit.measure(running, events=AUDITED_EVENTS // (20 if options.quick else 1))
+        elif options.scale:
             figures = growth.measure(running, cards=options.cards, events=options.events)
         else:
             for name in options.only or GROUPS:
@@ -41,8 +44,8 @@ def main() -> None:
     is_whole = options.cards >= CARDS and options.events >= EVENTS if options.scale else not options.only
     if options.quick or not is_whole:
         return
-    place = "scale" if options.scale else "figures"
-    if not options.scale:
+    place = "audit" if options.audit else "scale" if options.scale else "figures"
+    if place == "figures":
         report.write("machine", report.page_machine(described, f"{rounds} rounds, windows of {seconds} s"))
     report.write(place, report.page_table(figures))
     console.print(f"Written to {report.PAGE}.")
@@ -57,6 +60,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--scale", action="store_true", help="measure at --cards and --events instead; fewer write no page"
     )
+    parser.add_argument("--audit", action="store_true", help="measure verifying and checking a million events instead")
     parser.add_argument("--cards", type=int, default=CARDS, help="default 1 000 000")
     parser.add_argument("--events", type=int, default=EVENTS, help="default 10 000 000")
     return parser.parse_args()

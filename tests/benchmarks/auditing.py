@@ -1,0 +1,103 @@
+"""`python -m tests.benchmarks.auditing verify|check|card URL KEY_FILE CARD`: one measurement, in a process of its own.
+
+It and its database share one core. Prints seconds, processor time, peak memory and what was added in the second half.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+from uuid import UUID
+
+import orjson
+import psutil
+import psycopg
+from psycopg import Connection
+
+from ledger.codec import to_json
+from ledger.stream import decode, evolve, first_prev
+from projections.check import compare
+from projections.proofs.sealer import connected
+from projections.proofs.sealing_keys import read_key
+from projections.proofs.store import verify_store
+from tests.service import MASTER_KEY
+
+CARD = """
+SELECT originator_id, originator_version, topic, state, notification_id FROM stored_events
+WHERE originator_id = %s ORDER BY originator_version
+"""
+HEAD = "SELECT encode(head, 'hex'), state FROM streams WHERE stream_id = %s"
+MEGABYTE = 2**20
+
+
+class Memory:
+    """What the process holds, seen at the middle of its work and at its end."""
+
+    def __init__(self) -> None:
+        self._process = psutil.Process()
+        self._middle = 0.0
+        self.peak = 0.0
+
+    def __call__(self, done: int, of: int) -> None:
+        held = self._process.memory_info().rss / MEGABYTE
+        self.peak = max(self.peak, held)
+        if 2 * done <= of:
+            self._middle = self.peak
+
+    @property
+    def grown(self) -> float:
+        return self.peak - self._middle
+
+
+def main() -> None:
+    what, url, key_file, card = sys.argv[1:]
+    share_a_core(url)
+    memory, began, used = Memory(), time.monotonic(), time.process_time()
+    if what == "check":
+        assert compare(url, MASTER_KEY, memory).count == 0
+    elif what == "verify":
+        with connected(url) as connection:
+            total = 2 * int(one(connection, "SELECT count(*) FROM stored_events"))
+            for findings in verify_store(connection, read_key(Path(key_file)).verifier):
+                memory(findings.sealed_events + findings.events, total)
+            assert findings.events * 2 == total and not findings.first
+    else:
+        with connected(url) as connection:
+            began, used = time.monotonic(), time.process_time()
+            verify_card(connection, UUID(card))
+            memory(1, 1)
+    measured = {"seconds": time.monotonic() - began, "cpu": time.process_time() - used}
+    sys.stdout.write(orjson.dumps({**measured, "peak": memory.peak, "grown": memory.grown}).decode())
+
+
+def verify_card(connection: Connection[tuple[object, ...]], card_id: UUID) -> None:
+    """Read its history, follow its chain to the head, and add it up to what its state row says."""
+    from eventsourcing.persistence import Notification
+
+    head, state = first_prev(card_id), None
+    for row in connection.execute(CARD, (card_id,), binary=True):
+        recorded = decode(Notification(*row))  # type: ignore[arg-type]
+        assert recorded.prev == head
+        head, state = recorded.digest, evolve("card", state, recorded.event)
+    assert connection.execute(HEAD, (card_id,)).fetchone() == (head, to_json(state))
+
+
+def share_a_core(url: str) -> None:
+    """Ourselves, the server, and whoever it begins from now on."""
+    core = max(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {core})
+    with psycopg.connect(url) as connection:
+        server = psutil.Process(connection.info.backend_pid).parent()
+        assert server is not None
+        for process in [server, *server.children()]:
+            process.cpu_affinity([core])
+
+
+def one(connection: Connection[tuple[object, ...]], sql: str) -> object:
+    row = connection.execute(sql).fetchone()
+    assert row is not None
+    return row[0]
+
+
+if __name__ == "__main__":
+    main()
