@@ -11,6 +11,7 @@ import orjson
 from psycopg import connect
 
 from api.demo import seed
+from api.logs import configure
 from projections.proofs.sealer import Sealer
 from projections.rebuild import rebuild
 from tests.benchmarks.bench import Bench, Shop
@@ -27,6 +28,7 @@ SECONDS_MAX = 1_800
 
 def measure(bench: Bench, *, events: int) -> list[Figure]:
     with bench.database("fast", upgraded=True) as url, directory_for_servers(in_memory=False) as directory:
+        configure("json", "error")
         key_file = directory / "sealing_key"
         seed(url, MASTER_KEY, progress=lambda _done, _all: None)
         bench.say("the demo's history is made")

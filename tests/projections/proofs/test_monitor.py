@@ -1,11 +1,14 @@
 """Whoever changes the past of a running service is noticed, without anybody asking."""
 
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 from structlog.testing import capture_logs
 
+from projections.proofs.monitor import Monitor
+from projections.proofs.sealer import connected
 from tests.projections.proofs.sealing import CARD, SealedStore
 from tests.service import eventually
 
@@ -78,3 +81,21 @@ def test_sealing_goes_on_beside_it(watched: SealedStore) -> None:
     eventually(lambda: shown(watched), SECONDS_MAX)
     watched.fill(rounds=400, seed=9)
     eventually(lambda: watched.newest_size() > before, SECONDS_MAX)
+
+
+def test_a_round_ends_in_time_however_little_of_a_processor_is_its_share(
+    store: SealedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What decides how soon something is named is the round: it rests less where the store is large."""
+    monkeypatch.setattr("projections.proofs.monitor.SHARE", 0.000_1)
+    monkeypatch.setattr("projections.proofs.monitor.ROUND_SECONDS_MAX", 0.5)
+    monkeypatch.setattr("projections.proofs.store.TILES_AT_ONCE", 1)
+    monkeypatch.setattr("projections.proofs.store.STREAMS_AT_ONCE", 5)
+    store.fill(cards=20, rounds=400)
+    store.seal()
+    monitor, rests = Monitor(0.0), []
+    with connected(store.url) as connection:
+        while not rests or not store.rows("SELECT FROM projections WHERE name = 'verification' AND position > 0"):
+            rests.append(monitor.step(connection, store.public_key))
+            time.sleep(min(rests[-1], 0.1))
+    assert len(rests) > 5 and sum(rests) <= 1.5
