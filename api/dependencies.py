@@ -23,6 +23,7 @@ from api.errors import (
 from api.google_wallet import GoogleWallet
 from api.in_flight import InFlight
 from api.middleware import request_id_of
+from api.pages.customer.open_cards import OpenCards
 from api.sessions import Sessions
 from api.settings import Settings
 from api.wallets import AppleWallet
@@ -52,6 +53,7 @@ class Parts:
     waiter: Waiter
     apple: AppleWallet | None  # None where no Pass Type ID is set.
     google: GoogleWallet | None  # None where no issuer is set.
+    open_cards: OpenCards
     phone_log: Counter[str] = field(default_factory=Counter)  # What phones complained of, since the start.
 
 

@@ -27,6 +27,9 @@ from api.in_flight import InFlight
 from api.key_files import Keys
 from api.middleware import Admission, BodyLimit, Requests, StraightToTheTill
 from api.pages import routing, sign_in
+from api.pages.customer import cards as customer_cards
+from api.pages.customer import joining, leaving, wallet_buttons
+from api.pages.customer.open_cards import OpenCards, is_waiting
 from api.public import apple_web_service
 from api.public import cards as public_cards
 from api.public import checkpoint as public_checkpoint
@@ -75,7 +78,7 @@ ADMIN = (
 TILL = (stamps, points, redemptions)
 VENDOR = (programs, cards, customers, adjustments, entries, decisions, events, pins, api_keys, stats)
 PUBLIC = (public_programs, public_cards, public_passes, public_checkpoint, public_google, apple_web_service)
-PAGES = (routing, sign_in)
+PAGES = (routing, sign_in, customer_cards, leaving, joining, wallet_buttons)
 
 TAGS = (
     {"name": "stamps", "description": "Stamping cards, with cooldown, daily limit and staff PIN."},
@@ -129,13 +132,15 @@ def create_app(settings: Settings, keys: Keys, conninfo: str) -> FastAPI:
             session_longest=timedelta(seconds=settings.staff_session_max_seconds),
         )
         waiter = Waiter(conninfo)
+        reader = Reader(pool, keys.master_key)
+        open_cards = OpenCards(reader, waiter, settings.open_cards_max)
         apple = apple_wallet(settings, keys.master_key)
         google = google_wallet(settings, keys.master_key)
         authenticator = Authenticator(ledger.vendors, admin_key=keys.admin_key, auditor_key=keys.auditor_key)
         app.state.parts = Parts(
             settings=settings,
             ledger=ledger,
-            reader=Reader(pool, keys.master_key),
+            reader=reader,
             master_key=keys.master_key,
             fingerprint_key=keys.master_key.derive("fingerprints"),
             authenticator=authenticator,
@@ -150,13 +155,16 @@ def create_app(settings: Settings, keys: Keys, conninfo: str) -> FastAPI:
             waiter=waiter,
             apple=apple,
             google=google,
+            open_cards=open_cards,
         )
         await ledger.start()
         await waiter.start()
+        await open_cards.start()
         _calm_the_garbage_collector()
         try:
             yield
         finally:
+            await open_cards.stop()
             await waiter.stop()
             await ledger.stop()
             if apple is not None:
@@ -192,7 +200,7 @@ def create_app(settings: Settings, keys: Keys, conninfo: str) -> FastAPI:
             **{f"/api/v1/loyalty/apple{slash}/v1/log": PHONE_LOG_BYTES_MAX for slash in ("", "/")},
         },
     )
-    app.add_middleware(Admission, in_flight_max=settings.in_flight_max)
+    app.add_middleware(Admission, in_flight_max=settings.in_flight_max, is_waiting=is_waiting)
     app.add_middleware(Requests, public_url=settings.public_url)
     return app
 

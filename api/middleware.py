@@ -7,7 +7,7 @@ away at once; then its body is read, up to a limit. What fails anywhere inside i
 import asyncio
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from time import perf_counter
 from urllib.parse import urlsplit
 
@@ -94,16 +94,27 @@ class Requests:
 
 
 class Admission:
-    """At most so many requests at once: one more is refused at once, so that those admitted are answered soon."""
+    """At most so many requests at once: one more is refused at once, so that those admitted are answered soon.
 
-    def __init__(self, app: ASGIApp, in_flight_max: int, always_answered: tuple[str, ...] = ALWAYS_ANSWERED) -> None:
+    Args:
+        is_waiting: Says of a request that it will only wait, and is limited by somebody else.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        in_flight_max: int,
+        always_answered: tuple[str, ...] = ALWAYS_ANSWERED,
+        is_waiting: Callable[[Scope], bool] = lambda _: False,
+    ) -> None:
         self.app = app
+        self._is_waiting = is_waiting
         self._in_flight_max = in_flight_max
         self._always_answered = always_answered
         self._in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in self._always_answered:
+        if scope["type"] != "http" or scope["path"] in self._always_answered or self._is_waiting(scope):
             await self.app(scope, receive, send)
             return
         if self._in_flight >= self._in_flight_max:

@@ -127,6 +127,7 @@ class Program(Answer):
     cooldown_minutes: int = Field(examples=[15])
     max_daily_stamps: int = Field(examples=[5])
     require_staff_pin: bool = Field(examples=[True])
+    enrolment_fields: list[Literal["name", "email", "phone"]] = Field(examples=[["name"]])
     is_active: bool = Field(examples=[True])
     rules_version: int = Field(examples=[1])
     version: int = Field(examples=[2])

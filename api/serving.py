@@ -3,10 +3,12 @@
 import asyncio
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import structlog
@@ -18,6 +20,7 @@ from api.database import Database
 from api.key_files import in_force, load_keys
 from api.logs import configure
 from api.main import create_app
+from api.pages.customer.open_cards import leave_all
 from api.settings import Settings, read_settings, variable
 from api.syncing import sync
 from projections.proofs.sealer import Sealer
@@ -26,6 +29,14 @@ from projections.read_model import Projector
 REVIVE_SECONDS = 0.25
 
 log = structlog.get_logger("api.serving")
+
+
+class Server(uvicorn.Server):
+    """Lets those go who wait on it before it waits for everybody to be answered."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        leave_all()
+        await super().shutdown(sockets)
 
 
 def run_all(settings: Settings, database: Database, *, projects: bool, ready: Callable[[str], None]) -> None:
@@ -46,7 +57,7 @@ def run_all(settings: Settings, database: Database, *, projects: bool, ready: Ca
     ]
     # uvicorn raises the signal again once it has shut down; then ours lets the blocks around it end in order.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    server = uvicorn.Server(_config(settings, create_app(settings, database.keys, database.url)))
+    server = Server(_config(settings, create_app(settings, database.keys, database.url)))
     try:
         for child in children:
             child.start()
@@ -99,8 +110,8 @@ async def _announce(server: uvicorn.Server, settings: Settings, ready: Callable[
         await asyncio.sleep(0.02)
     port = settings.port
     for listening in server.servers:
-        for socket in listening.sockets:
-            port = socket.getsockname()[1]
+        for listener in listening.sockets:
+            port = listener.getsockname()[1]
     ready(f"http://{settings.host}:{port}")
 
 
@@ -124,12 +135,26 @@ def serve_with_workers(settings: Settings, database: Database, workers: int) -> 
 
 
 def app_of_worker() -> object:
-    """The application of one worker process."""
+    """The application of one worker process, whose server is uvicorn's own."""
     settings = read_settings()
     configure(settings.log_format, settings.log_level)
     assert settings.database_url is not None
     url = settings.database_url.get_secret_value()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        _let_go_at(number)
     return create_app(settings, in_force(load_keys(settings), url), url)
+
+
+def _let_go_at(number: int) -> None:
+    """Before the server hears of the signal."""
+    server = signal.getsignal(number)
+
+    def heard(number: int, frame: FrameType | None) -> None:
+        leave_all()
+        if callable(server):
+            server(number, frame)
+
+    signal.signal(number, heard)
 
 
 _OPTIONS: dict[str, Any] = {

@@ -174,6 +174,13 @@ class Settings(BaseSettings):
         description="Requests worked on at once by a process. One more is answered 503 with Retry-After: who is"
         " accepted is answered soon.",
     )
+    open_cards_max: int = Field(
+        2_000,
+        ge=0,
+        le=1_000_000,
+        description="Cards on people's screens that a process tells of changes at once; more of them ask every"
+        " quarter of a minute. Never more than half of the files a process may open (`ulimit -n`).",
+    )
     min_position_wait_seconds: Seconds = Field(
         2.0, description="Seconds a reader who names a `min_position` is kept waiting for it."
     )
@@ -205,6 +212,12 @@ class Settings(BaseSettings):
         10.0, description="Seconds that requests under way are given to end when the service is stopped."
     )
 
+    badges_dir: Path | None = Field(
+        None,
+        description="Folder with Apple's and Google's badges, `apple-de.svg`, `google-de.svg` and so on, which only you"
+        " may get from them. Absent: the buttons that add a card to a wallet are plain.",
+    )
+
     # ------------------------------------------------------------------ running
 
     trust_proxy: bool = Field(
@@ -226,6 +239,7 @@ class Settings(BaseSettings):
         "sealing_key_file",
         "checkpoint_origin",
         "pg_bin",
+        "badges_dir",
         "apple_pass_type_id",
         "apple_certificate",
         "apple_key",

@@ -77,6 +77,11 @@ def _clean(text: Any, allowed: str) -> Any:
     return normalize("NFC", text).strip()
 
 
+def looks_like_qr(text: str) -> bool:
+    """Whether this could be what a card's QR code says."""
+    return _QR.fullmatch(text) is not None
+
+
 Line = Annotated[str, BeforeValidator(_line)]
 """One line of text, trimmed and in NFC. Give it a length where it is used."""
 
@@ -284,6 +289,19 @@ Language = Annotated[
     Field(description="`lu` is taken as `lb`.", examples=["lb"]),
 ]
 assert get_args(LanguageCode) == ("en", "fr", "de", "lb")
+
+
+def _distinct(fields: list[str]) -> list[str]:
+    if len(set(fields)) < len(fields):
+        raise invalid("not_allowed", "must not name anything twice")
+    return fields
+
+
+EnrolmentFields = Annotated[
+    list[Literal["name", "email", "phone"]],
+    Field(max_length=2, examples=[["name", "email"]]),
+    AfterValidator(_distinct),
+]
 
 HexColor = Annotated[
     str,

@@ -15,6 +15,7 @@ from ledger.errors import InvalidValue, ProgramIsInactive, ProgramTypeMismatch, 
 LoyaltyType: TypeAlias = Literal["stamps", "points", "hybrid"]
 ReversalPolicy: TypeAlias = Literal["allow_negative", "within_balance", "reject"]
 RaisedTarget: TypeAlias = Literal["grandfather", "immediate"]
+EnrolmentField: TypeAlias = Literal["name", "email", "phone"]
 
 REWARDS_MAX = 50
 PENDING_RULES_MAX = 10
@@ -62,6 +63,12 @@ class Branding:
     hero_image_url: str | None = None
     terms_text: str | None = None
     privacy_url: str | None = None
+    enrolment_fields: tuple[EnrolmentField, ...] | None = None  # What a customer is asked for; else the name.
+
+    @property
+    def asks_for(self) -> tuple[EnrolmentField, ...]:
+        """What somebody who joins by themselves is asked for: a name they may leave out, and how to reach them."""
+        return ("name",) if self.enrolment_fields is None else self.enrolment_fields
 
 
 # ------------------------------------------------------------------ events

@@ -325,7 +325,7 @@ class Service(Served):
     def start(self) -> "Service":
         configure(self._settings.log_format, self._settings.log_level)
         app = create_app(self._settings, self._keys, self.database_url)
-        server = self._server = uvicorn.Server(serving._config(self._settings, app))
+        server = self._server = serving.Server(serving._config(self._settings, app))
         projector = Projector(self.database_url, MASTER_KEY)
         self._stop.clear()
         self._threads = [

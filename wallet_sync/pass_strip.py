@@ -29,6 +29,7 @@ MARGIN_POINTS = 22
 STAMPS_DRAWN_MAX = 30  # More than that cannot be counted at a glance: then it is a bar.
 ROWS_MAX = 3
 STAMP_POINTS_MAX = 50
+LARGE_LOGO_PIXELS = 660
 STRIPS_KEPT_MAX = 256  # 15 to 75 kB each.
 
 

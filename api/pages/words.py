@@ -15,6 +15,8 @@ from api.languages import Language, translate, translate_count
 
 NAMES: dict[Language, str] = {"en": "English", "fr": "Français", "de": "Deutsch", "lb": "Lëtzebuergesch"}
 """Each language by its own name."""
+LOCALES: dict[Language, str] = {"en": "en_GB", "fr": "fr_FR", "de": "de_DE", "lb": "lb_LU"}
+"""How days, numbers and money are written: as in Europe."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +38,19 @@ class Words:
         return Markup(escape(told)).format(**facts)
 
     def number(self, number: int) -> str:
-        return format_decimal(number, locale=self.language)
+        return format_decimal(number, locale=LOCALES[self.language])
+
+    def signed(self, number: int) -> str:
+        """With its sign, a true minus: +1, −10."""
+        return f"{'+' if number > 0 else '−' if number < 0 else ''}{self.number(abs(number))}"
 
     def money(self, minor: int, currency: str) -> str:
         """Minor units of a currency, such as 420 of EUR."""
-        return format_currency(Decimal(minor).scaleb(-exponent(currency)), currency, locale=self.language)
+        return format_currency(Decimal(minor).scaleb(-exponent(currency)), currency, locale=LOCALES[self.language])
 
     def day(self, at: datetime, zone: str) -> str:
         """The day a moment lies in, in a time zone: 23 November 2026."""
-        return format_date(at.astimezone(ZoneInfo(zone)), format="long", locale=self.language)
+        return format_date(at.astimezone(ZoneInfo(zone)), format="long", locale=LOCALES[self.language])
 
     def moment(self, at: datetime, zone: str) -> str:
         """Day and time of day, in a time zone."""
@@ -52,4 +58,4 @@ class Words:
 
     def clock(self, at: datetime, zone: str) -> str:
         """The time of day, in a time zone."""
-        return format_time(at.astimezone(ZoneInfo(zone)), format="short", locale=self.language)
+        return format_time(at.astimezone(ZoneInfo(zone)), format="short", locale=LOCALES[self.language])

@@ -31,6 +31,7 @@ SHOWN = (
     "hero_image_url",
     "terms_text",
     "privacy_url",
+    "enrolment_fields",
 )
 
 

@@ -22,7 +22,20 @@ from api.dependencies import (
 )
 from api.models import Page, Program
 from api.paging import PageByTime, TimeRange
-from api.shapes import Body, Currency, HexColor, HttpsUrl, MoneyMinor, Name, Rate, Text, Timestamp, TimeZone, Uuid
+from api.shapes import (
+    Body,
+    Currency,
+    EnrolmentFields,
+    HexColor,
+    HttpsUrl,
+    MoneyMinor,
+    Name,
+    Rate,
+    Text,
+    Timestamp,
+    TimeZone,
+    Uuid,
+)
 from api.vendor.responses import PROGRAM_PROBLEMS, READ_PROBLEMS
 from ledger.commands.caller import Caller, utc_now
 from ledger.ids import derived, new_id
@@ -74,6 +87,11 @@ class ProgramChange(Body):
     hero_image_url: HttpsUrl | None = None
     terms_text: Text | None = None
     privacy_url: HttpsUrl | None = None
+    enrolment_fields: EnrolmentFields | None = Field(
+        None,
+        description="What customers are asked for who join by themselves: a name, which they may leave out, and an"
+        " email or a phone, which they may not. At most two; none at all is possible.",
+    )
 
     def rules(self, before: Rules) -> Rules:
         given = self.model_dump(exclude_none=True, include=RULE_FIELDS)
@@ -82,7 +100,10 @@ class ProgramChange(Body):
         return replace(before, **given)
 
     def branding(self, before: Branding) -> Branding:
-        return replace(before, **self.model_dump(exclude_none=True, include=BRANDING_FIELDS))
+        given = self.model_dump(exclude_none=True, include=BRANDING_FIELDS)
+        if self.enrolment_fields is not None:
+            given |= {"enrolment_fields": tuple(self.enrolment_fields)}
+        return replace(before, **given)
 
 
 RULE_FIELDS = {

@@ -158,6 +158,7 @@ def program(stream: Stream, now: datetime) -> dict[str, Any]:
         "hero_image_url": branding.hero_image_url,
         "terms_text": branding.terms_text,
         "privacy_url": branding.privacy_url,
+        "enrolment_fields": list(branding.asks_for),
         "is_active": state.is_active,
         "activated_at": state.activated_at,
         "deactivated_at": state.deactivated_at,

@@ -16,13 +16,14 @@ from playwright.sync_api import Browser, BrowserContext, Page
 from rich.progress import track
 
 from api import demo
+from api.pages.frame import LANGUAGE_COOKIE
 from tests.databases import database, shared_server
 from tests.pages.browser import DESKTOP, PHONE, chromium
 from tests.service import MASTER_KEY, Service, Till
 
 FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
-COLOURS_MAX = 96
-WINDOWS: tuple[tuple[str, dict[str, int], int], ...] = (("phone", PHONE, 2), ("desktop", DESKTOP, 1))
+COLOURS_MAX = 64
+WINDOWS: tuple[tuple[str, dict[str, int], float], ...] = (("phone", PHONE, 1.5), ("desktop", DESKTOP, 1))
 SCHEMES = ("light", "dark")
 
 
@@ -53,7 +54,56 @@ class Shot:
     before: Callable[[Page, Scene], None] | None = None
 
 
-SHOTS: tuple[Shot, ...] = (Shot("nothing-here", "/nothing-here"),)
+def card_with(scheme: str, at_least: int, status: str = "active") -> Callable[[Scene], str]:
+    """The page of a card of the demo that holds about so much."""
+
+    def address(scene: Scene) -> str:
+        column = "stamp_count" if scheme == "Kaffiskaart" else "points_balance"
+        (row,) = scene.service.rows(
+            f"SELECT qr_code_data FROM loyalty_cards WHERE program_id = %s AND {column} >= %s AND status = %s"
+            f" ORDER BY {column}, id LIMIT 1",
+            scene.programs[scheme]["id"],
+            at_least,
+            status,
+        )
+        return f"/c/{row['qr_code_data']}"
+
+    return address
+
+
+def suspended(scene: Scene) -> str:
+    address = card_with("Kaffiskaart", 5)(scene)
+    card = scene.till.post("/cards/lookup", {"card": address.removeprefix("/c/")}, key=None).json()
+    if card["status"] == "active":
+        scene.till.post(f"/cards/{card['id']}/suspend", {"reason": "Found on the street"}, key=None)
+    return address
+
+
+def joining(scheme: str) -> Callable[[Scene], str]:
+    return lambda scene: f"/j/{scene.programs[scheme]['id']}"
+
+
+def then(address: Callable[[Scene], str], more: str) -> Callable[[Scene], str]:
+    return lambda scene: address(scene) + more
+
+
+def send_empty(page: Page, _: Scene) -> None:
+    page.locator("form button").click()
+    page.locator(".error").first.wait_for()
+
+
+SHOTS: tuple[Shot, ...] = (
+    Shot("nothing-here", "/nothing-here"),
+    Shot("join", joining("Kaffiskaart"), language="lb"),
+    Shot("join-points", joining("Rousepunkten"), language="fr"),
+    Shot("join-error", joining("Kaffiskaart"), language="de", before=send_empty),
+    Shot("card", card_with("Kaffiskaart", 6), language="en"),
+    Shot("card-new", then(card_with("Kaffiskaart", 0), "#new"), language="de"),
+    Shot("card-ready", card_with("Kaffiskaart", 10), language="fr"),
+    Shot("card-points", card_with("Rousepunkten", 60), language="lb"),
+    Shot("card-delete", then(card_with("Kaffiskaart", 6), "/delete"), language="de"),
+    Shot("card-suspended", suspended, language="de"),
+)
 
 
 @contextmanager
@@ -72,14 +122,16 @@ def scene() -> Iterator[Scene]:
 def take(browser: Browser, shot: Shot, scene: Scene) -> None:
     """Four pictures of a page, in as few colours as do."""
     address = shot.address if isinstance(shot.address, str) else shot.address(scene)
+    base_url = str(scene.service.http.base_url)
     for window, size, scale in WINDOWS:
         context = browser.new_context(
-            base_url=str(scene.service.http.base_url),
+            base_url=base_url,
             locale=shot.language,
             viewport=size,  # type: ignore[arg-type]
             device_scale_factor=scale,
             reduced_motion="reduce",
         )
+        context.add_cookies([{"name": LANGUAGE_COOKIE, "value": shot.language, "url": base_url}])
         if shot.signs_in is not None:
             shot.signs_in(context, scene)
         page = context.new_page()

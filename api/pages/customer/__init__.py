@@ -1,0 +1,1 @@
+"""Pages of customers: joining a program, and the card in their hand."""
