@@ -1,0 +1,79 @@
+// What the till was asked to do: written down with its key and time before it is sent, and kept until the service has
+// answered. Of several tabs one sends at a time, and each action under its own Idempotency-Key: it happens once,
+// however often it is sent. What is refused while nobody looks stays until somebody has seen it.
+
+import { actions, drop, keep } from "./store.js";
+import { now } from "./service.js";
+
+const LOCK = "till-queue";
+const ANSWER_KEPT_MS = 60_000;
+const told = new BroadcastChannel("till-queue");
+const listeners = new Set();
+
+told.onmessage = () => listeners.forEach(listener => listener());
+
+// Called after every change, in whatever tab it was made.
+export const onChange = listener => listeners.add(listener);
+
+function changed() {
+  listeners.forEach(listener => listener());
+  told.postMessage("changed");
+}
+
+export async function add(action) {
+  const kept = { id: crypto.randomUUID(), at: now().toISOString(), state: "waiting", tries: 0, ...action };
+  kept.order = await keep(kept);
+  changed();
+  return kept;
+}
+
+export async function waiting() {
+  return (await actions()).filter(action => action.state === "waiting");
+}
+
+export async function refused() {
+  return (await actions()).filter(action => action.state === "refused");
+}
+
+export async function remove(order) {
+  await drop(order);
+  changed();
+}
+
+// Send what may be sent, oldest first, until the service is away. `may` says which actions are this tab's to send.
+export function deliver(send, may) {
+  return navigator.locks.request(LOCK, async () => {
+    for (const action of await actions()) {
+      if (action.state === "done" && Date.now() - action.answered > ANSWER_KEPT_MS) await drop(action.order);
+      if (action.state !== "waiting" || !may(action)) continue;
+      if (!navigator.onLine) return { kind: "away" };
+      await keep({ ...action, tries: action.tries + 1 });
+      const answer = await send(action);
+      if (answer.kind === "done" || answer.kind === "refused") {
+        await keep({ ...action, tries: action.tries + 1, state: answer.kind, answer, answered: Date.now() });
+        changed();
+      } else if (answer.kind !== "pin") {
+        return answer;
+      }
+    }
+    return { kind: "done" };
+  });
+}
+
+// The answer to one action, for whoever stands in front of it; undefined while it waits. It is then forgotten here.
+export async function takeAnswer(id) {
+  const action = (await actions()).find(one => one.id === id);
+  if (action === undefined || action.state === "waiting") return undefined;
+  await remove(action.order);
+  return action.answer;
+}
+
+// Take back what was never sent. False where it was: then only the service can undo it.
+export function takeBack(id) {
+  return navigator.locks.request(LOCK, async () => {
+    const action = (await actions()).find(one => one.id === id);
+    if (action === undefined || action.state !== "waiting" || action.tries > 0) return false;
+    await remove(action.order);
+    return true;
+  });
+}
