@@ -6,6 +6,7 @@ without FastAPI's solving of dependencies, which would cost more than the rest o
 
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from functools import cached_property
 from json import JSONDecodeError
 from typing import Annotated, Any
@@ -34,14 +35,16 @@ from api.dependencies import (
     parts_of,
     principal_of,
 )
-from api.shapes import Body, Pin, Uuid
-from ledger.commands.caller import Caller
+from api.shapes import Body, Pin, Timestamp, Uuid
+from ledger.commands.caller import Caller, utc_now
 from ledger.commands.staff import StaffSession
 from ledger.commands.till import Asked, TillCommands
 from ledger.decision import Once, Outcome
-from ledger.errors import PinRequired, StaffSessionInvalid
+from ledger.errors import InvalidValue, PinRequired, StaffSessionInvalid
 
 PREFIX = "/api/v1/vendor/loyalty"
+AT_ONCE = timedelta(minutes=1)
+LATE_MAX = timedelta(days=7)
 
 
 class StaffedRequest(Body):
@@ -50,6 +53,11 @@ class StaffedRequest(Body):
     staff_pin_id: Uuid | None = Field(None, description="Who acts. Not needed with a Staff-Session.")
     pin: Pin | None = Field(None, description="Their PIN, 4 to 8 digits.")
     location_id: Uuid | None = Field(None, description="Where it happens.")
+    occurred_at: Timestamp | None = Field(
+        None,
+        description="When it happened at the till, by the till's clock. More than a minute ago, up to 7 days: it is"
+        " recorded as of then, as done without a connection; the rules hold as of now.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +85,7 @@ class Till:
         external_ref: str | None = None,
     ) -> Response:
         caller = replace(self.caller, location_id=body.location_id) if body.location_id else self.caller
+        caller = _dated(caller, body.occurred_at)
         session = None
         if self.session_token is not None:
             session = self.parts.ledger.staff.session(self.session_token, caller=caller)
@@ -125,6 +134,14 @@ class Till:
         if session is not None and session.is_running:
             response.headers["Staff-Session"] = session.renewed
         return response
+
+
+def _dated(caller: Caller, occurred_at: datetime | None) -> Caller:
+    """Tills' clocks are never quite right: a time to come is now. Raises: InvalidValue for what is too long ago."""
+    ago = timedelta(0) if occurred_at is None else utc_now() - occurred_at
+    if ago > LATE_MAX:
+        raise InvalidValue(field="occurred_at", why="lies more than 7 days back")
+    return replace(caller, occurred_at=occurred_at, channel="offline") if ago > AT_ONCE else caller
 
 
 class TillWith(VendorWith):
