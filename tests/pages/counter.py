@@ -1,10 +1,14 @@
 """A shop with a till at its counter, and staff who use it in a browser."""
 
-from collections.abc import Callable
+import time
 from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import BrowserContext, Page
+import segno
+from PIL import Image
+from playwright.sync_api import Page
 
 from tests.pages.browser import Person
 from tests.service import Served, Till, ok
@@ -30,14 +34,13 @@ class Shop:
         return [event["name"] for event in self.service.events(card["id"])][1:]
 
 
-def open_shop(service: Served, person: Callable[..., Person], **rules: Any) -> Shop:
+def open_shop(service: Served, somebody: Person, **rules: Any) -> Shop:
     office = service.shop()
     program = office.program(**{"require_staff_pin": True, **rules})
     marie = office.pin(PIN)
     service.catch_up()
-    someone = person()
-    pair(someone.context.new_page(), office)
-    return Shop(service, office, program, marie, someone.context.storage_state())
+    pair(somebody.context.new_page(), office)
+    return Shop(service, office, program, marie, somebody.context.storage_state())
 
 
 def pair(page: Page, office: Till, name: str = "Counter left") -> Page:
@@ -53,7 +56,9 @@ def pair(page: Page, office: Till, name: str = "Counter left") -> Page:
 def enter(page: Page, name: str = "Marie", pin: str = PIN) -> Page:
     """Tap the name, and the PIN on the pad."""
     page.get_by_role("button", name=name, exact=True).click()
-    return tap_pin(page, pin)
+    tap_pin(page, pin)
+    page.locator("#pin").wait_for(state="hidden")
+    return page
 
 
 def tap_pin(page: Page, pin: str) -> Page:
@@ -75,9 +80,15 @@ def find(page: Page, card: dict[str, Any]) -> None:
 
 
 def scan(page: Page, text: str) -> None:
-    """As a scanner types: faster than any hand."""
-    page.keyboard.type(text)
-    page.keyboard.press("Enter")
+    """As a scanner types: a key each four milliseconds, however slow this machine is, and Enter."""
+    keyboard = page.context.new_cdp_session(page)
+    began = time.time()
+    for number, key in enumerate([*text, "Enter"]):
+        said = {"key": key, "timestamp": began + number * 0.004}
+        written = {"text": "\r", "windowsVirtualKeyCode": 13} if key == "Enter" else {"text": key}
+        keyboard.send("Input.dispatchKeyEvent", {"type": "keyDown", **said, **written})
+        keyboard.send("Input.dispatchKeyEvent", {"type": "keyUp", **said})
+    keyboard.detach()
 
 
 def answer(page: Page, title: str) -> str:
@@ -90,5 +101,17 @@ def has_arrived(page: Page) -> None:
     page.locator("#show-waiting").wait_for(state="hidden")
 
 
-def offline(context: BrowserContext, yes: bool = True) -> None:
-    context.set_offline(yes)
+def fake_camera(path: Path, text: str) -> tuple[str, ...]:
+    """Flags of a Chromium whose camera sees this QR code, held at an angle in a poor light."""
+    code = BytesIO()
+    segno.make_qr(text).save(code, kind="png", scale=5, border=4)
+    frame = Image.new("RGB", (640, 480), "#6d6a64")
+    frame.paste(Image.open(code).convert("RGB").rotate(12, expand=True, fillcolor="#8a877f"), (180, 90))
+    with path.open("wb") as video:
+        for _ in range(10):
+            frame.save(video, "JPEG", quality=80)
+    return (
+        "--use-fake-ui-for-media-stream",
+        "--use-fake-device-for-media-stream",
+        f"--use-file-for-fake-video-capture={path}",
+    )

@@ -24,9 +24,9 @@ export function ofDone(kind, entry) {
 }
 
 export function ofProblem(problem) {
-  const lines = [problem.detail];
-  if (problem.retry_at) lines.push(again(problem.retry_at));
-  return { kind: WAIT.has(problem.code) ? "wait" : "bad", title: problem.title, lines: [...new Set(lines)] };
+  const lines = [problem.detail, problem.retry_at && again(problem.retry_at)];
+  const saysMore = line => line && line.replace(/\.$/, "") !== problem.title;
+  return { kind: WAIT.has(problem.code) ? "wait" : "bad", title: problem.title, lines: lines.filter(saysMore) };
 }
 
 export const again = at => t("Possible again at {time}, {wait}.", { time: moment(at), wait: wait(-secondsSince(at)) });

@@ -12,7 +12,7 @@ async function makeReader() {
     if (formats.includes("qr_code")) return new BarcodeDetector({ formats: ["qr_code"] });
   }
   // The names under which version 3.2.2 gives away what its ponyfill.js calls BarcodeDetector and prepareZXingModule.
-  const { o: Reader, n: prepare } = await import(facts.reader);
+  const { t: Reader, n: prepare } = await import(facts.reader);
   prepare({ overrides: { locateFile: () => facts.wasm } });
   return new Reader({ formats: ["qr_code"] });
 }

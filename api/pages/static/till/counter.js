@@ -6,9 +6,9 @@ import * as cards from "./cards.js";
 import { currency, desk } from "./desk.js";
 import * as entrance from "./entrance.js";
 import * as queue from "./queue.js";
-import { ask, secondsSince } from "./service.js";
+import { ask, isReachable, secondsSince } from "./service.js";
 import { signal } from "./signals.js";
-import { leave, renew, staff, token } from "./staff.js";
+import { renew, staff, token } from "./staff.js";
 import { ago, money, t } from "./words.js";
 
 const UNDO_SECONDS = 10;
@@ -145,14 +145,9 @@ async function settle(action, who = "") {
   if (answer) return tell(answers.ofProblem(answer.problem), who);
   if (sent.kind === "unpaired") return show("unpaired");
   if (sent.kind === "busy") return tell(answers.busy(), who);
-  if (sent.kind === "done" && staff()) {
+  if (sent.kind === "done" && isReachable()) {
     unsettled = action;
-    return entrance.askPin(staff());
-  }
-  if (sent.kind === "done") {
-    unsettled = action;
-    leave();
-    return entrance.chooseStaff();
+    return staff() ? entrance.askPin(staff()) : entrance.chooseStaff();
   }
   tell(answers.kept(), who, () => takeBack(action));
 }

@@ -21,7 +21,10 @@ function changed() {
 }
 
 export async function add(action) {
-  const kept = { id: crypto.randomUUID(), at: now().toISOString(), state: "waiting", tries: 0, ...action };
+  const at = now().toISOString();
+  // The time is part of what is asked: it stays the same however often it is sent.
+  const body = { ...action.body, occurred_at: at };
+  const kept = { id: crypto.randomUUID(), at, state: "waiting", tries: 0, ...action, body };
   kept.order = await keep(kept);
   changed();
   return kept;
