@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -249,7 +250,7 @@ class _Lines:
             return {position: inclusion_proof(index, sealed.size, node) for position, index in indexes.items()}
 
         rows = self._connection.execute(TILES, as_columns(wanted(prove_all)), binary=True).fetchall()
-        proofs = prove_all(node_of(tiles_of(rows)))
+        proofs = prove_all(cache(node_of(tiles_of(rows))))  # Neighbours' proofs share most of their hashes.
         for event in page:
             if event.position in indexes:
                 proof = tuple(proofs[event.position])

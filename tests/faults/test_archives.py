@@ -13,6 +13,7 @@ import pytest
 from tests.api.test_cli import environment
 from tests.benchmarks.population import Place, populate
 from tests.databases import database, directory_for_servers, durable_server
+from tests.faults.test_memory import Memory
 from tests.service import MASTER_KEY, REAL, ServiceProcess, service_process
 
 pytestmark = pytest.mark.faults
@@ -39,11 +40,10 @@ def ran(*words: str, url: str, key_file: Path) -> Ran:
     began = time.monotonic()
     with subprocess.Popen([REAL, *words], env=settings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         assert process.stdout is not None
-        said = process.stdout.read().decode()
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+        with Memory(process.pid) as memory:
+            said = process.stdout.read().decode()
     assert process.returncode == 0, said
-    return Ran(time.monotonic() - began, used.ru_maxrss / 1_000)
+    return Ran(time.monotonic() - began, memory.most_mb)
 
 
 def filled(service: ServiceProcess, events: int) -> str:

@@ -8,12 +8,13 @@ from pathlib import Path
 import orjson
 import pytest
 
+from ledger.seal import MasterKey
 from projections.archive.rows import CARRIED, FOLLOWING, IN_LINES_OF_THEIR_OWN
 from projections.proofs.verify_statement import VerifierKey, verify
 from tests.api.test_cli import ask
 from tests.databases import database, durable_server
 from tests.journeys.people import NAME, everything, somebody, wallet_service
-from tests.service import Service, ok, problem
+from tests.service import MASTER_KEY, Service, ok, problem
 
 TABLES = (*IN_LINES_OF_THEIR_OWN, *FOLLOWING, *(carried.table for carried in CARRIED if carried.table != "projections"))
 VENDORS_OWN = (
@@ -143,3 +144,57 @@ def test_one_vendor_moves_alone(shop: Shop, server_url: str, tmp_path: Path) -> 
         goes_on(service, shop)
         service.seal()
         assert ask("verify", "--key", str(own_key), url=service.database_url).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def whole(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("whole") / "ledger.ndjson"
+    command(shop.service, "make", str(file), "--everything")
+    return file
+
+
+def test_a_changed_file_is_refused_with_its_line_and_nothing_is_written(
+    shop: Shop, whole: Path, server_url: str, tmp_path: Path
+) -> None:
+    file, key_file = shutil.copy(whole, tmp_path), str(shop.service._settings.sealing_key_path)
+    lines = file.read_text().splitlines(keepends=True)
+    number = next(number for number, line in enumerate(lines, 1) if '"line":"event"' in line) + 3
+    lines[number - 1] = lines[number - 1].replace('"state":"eyJ', '"state":"eyK')
+    file.write_text("".join(lines))
+    with database(server_url, upgraded=True) as url:
+        for words, said in ((["verify"], "does not hold"), (["load"], "Nothing was written")):
+            done = ask("archive", *words, str(file), "--key", shop.key, url=url, LOYALTY_SEALING_KEY_FILE=key_file)
+            assert done.returncode == 4 and f"line {number}: " in done.stderr and said in done.stderr, done.stderr
+        assert ask("check", url=url).returncode == 0
+        assert Service(url).rows("SELECT FROM stored_events") == []
+
+
+def test_what_cannot_be_done_is_said_in_a_sentence(shop: Shop, whole: Path, tmp_path: Path) -> None:
+    url, new = shop.service.database_url, str(tmp_path / "new.ndjson")
+    for words, code, said in (
+        (["load", str(whole), "--key", shop.key], 1, "Nothing was loaded: this service is not empty"),
+        (["make", new, "--everything"], 2, "there is no sealing key in /nowhere/key"),
+        (["make", new], 2, "either --vendor or"),
+        (["verify", str(whole), "--key", "nonsense+1+2"], 2, "--key"),
+    ):
+        done = ask("archive", *words, url=url, LOYALTY_SEALING_KEY_FILE="/nowhere/key")
+        assert (done.returncode, said in done.stderr) == (code, True), done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_vendor_that_left_with_the_old_master_key_needs_it_no_more(
+    shop: Shop, server_url: str, tmp_path: Path
+) -> None:
+    file, code = tmp_path / "vendors.ndjson", shop.service.rows("SELECT code FROM vendors LIMIT 1")[0]["code"]
+    command(shop.service, "make", str(file), "--vendor", code)
+    new = MasterKey(bytes(32)).to_base64()
+    both = {"LOYALTY_MASTER_KEY": new, "LOYALTY_MASTER_KEY_PREVIOUS": MASTER_KEY.to_base64()}
+    with database(server_url, upgraded=True) as url:
+        words = ("archive", "load", str(file), "--key", shop.key)
+        refused = ask(*words, url=url, LOYALTY_MASTER_KEY=new)
+        assert refused.returncode == 1 and "LOYALTY_MASTER_KEY" in refused.stderr
+        for each in (words, ("keys", "rotate-master")):
+            done = ask(*each, url=url, **both)
+            assert done.returncode == 0, done.stderr
+        done = ask("check", url=url, LOYALTY_MASTER_KEY=new)
+        assert done.returncode == 0, done.stdout + done.stderr

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import replace as replaced
@@ -47,12 +48,17 @@ from tests.projections.archive.archives import NOW, lines, load, made, rows_in, 
 from tests.projections.proofs.sealing import ORIGIN, SealedStore
 from tests.projections.stories import MASTER_KEY
 
+BUSIEST_VENDOR = """
+SELECT stream_id, state FROM streams s WHERE stream_type = 'vendor'
+ORDER BY (SELECT count(*) FROM streams t WHERE t.vendor_id = s.vendor_id) DESC, stream_id LIMIT 1
+"""
 WHOLE = (*IN_LINES_OF_THEIR_OWN, "streams", "tree_tiles", "claims", "idempotency_keys", "subject_keys")
 replace: Callable[..., Any] = msgspec.structs.replace
 
 
 class Scene(NamedTuple):
     store: SealedStore
+    old_key: SigningKey
     whole: bytes
     of_vendor: bytes
     empty_url: str
@@ -66,8 +72,14 @@ def scene(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory)
         database(server.url, template=server.template) as url,
         database(server.url, template=server.template) as empty_url,
     ):
-        store = filled(SealedStore(url, folder / "keys" / "sealing_key"))
-        yield Scene(store, made(store, folder), made(store, folder, code=code_of(store), name="vendors"), empty_url)
+        store = SealedStore(url, folder / "keys" / "sealing_key")
+        store.stamp(uuid4())
+        store.seal()
+        old_key = signer(store)
+        filled(store)
+        yield Scene(
+            store, old_key, made(store, folder), made(store, folder, code=code_of(store), name="vendors"), empty_url
+        )
 
 
 def filled(store: SealedStore, seed: int = 1) -> SealedStore:
@@ -83,8 +95,8 @@ def filled(store: SealedStore, seed: int = 1) -> SealedStore:
 
 
 def code_of(store: SealedStore) -> str:
-    """The first vendor's code, with the claim that finds it: the stories make none."""
-    vendor_id, state = store.rows("SELECT stream_id, state FROM streams WHERE stream_type = 'vendor' LIMIT 1")[0]
+    """A vendor's code, with the claim that finds it: the stories make none."""
+    vendor_id, state = store.rows(BUSIEST_VENDOR)[0]
     code = str(msgspec.json.decode(state)["code"])
     store.execute(
         "INSERT INTO claims (kind, scope, value, stream_id) VALUES"
@@ -169,13 +181,46 @@ def test_a_past_that_was_given_up_is_carried_along(store: SealedStore, tmp_path:
         assert list(verify_store(connection, store.public_key))[-1].faults == 0
 
 
-def test_an_empty_ledger_can_be_moved_too(database_url: str, empty_url: str, tmp_path: Path) -> None:
+def test_a_ledger_without_a_sealing_key_has_nobody_to_sign_an_archive(
+    database_url: str, empty_url: str, tmp_path: Path
+) -> None:
     store = SealedStore(database_url, tmp_path / "keys" / "sealing_key")
     with pytest.raises(SealingRefused):
         made(store, tmp_path)
     store.stamp()
     store.seal()
     assert load(empty_url, made(store, tmp_path), store.public_key).header.events > 0
+
+
+def test_an_archive_is_of_one_moment_while_others_go_on_writing_and_sealing(
+    store: SealedStore, empty_url: str, tmp_path: Path
+) -> None:
+    store.seal()
+    is_over = threading.Event()
+
+    def write() -> None:
+        seed = 100
+        while not is_over.is_set():
+            seed += 1
+            store.fill(cards=1, rounds=3, seed=seed)
+
+    sealer = store.sealer(events_max=5, seconds_max=0.05)
+    threads = [threading.Thread(target=write), threading.Thread(target=sealer.run, args=(is_over,))]
+    for thread in threads:
+        thread.start()
+    try:
+        raws = [made(store, tmp_path, name=str(n)) for n in range(8)]
+    finally:
+        is_over.set()
+        for thread in threads:
+            thread.join()
+    for raw in raws:
+        verified_at_once(raw, store.public_key)
+    headers: list[Any] = [lines(raw)[0] for raw in raws]
+    assert headers[0].events < headers[-1].events and headers[0].sealed < headers[-1].sealed
+    load(empty_url, raws[-1], store.public_key)
+    Projector(empty_url, MASTER_KEY).catch_up()
+    assert check(empty_url, MASTER_KEY) == []
 
 
 @pytest.fixture
@@ -207,10 +252,12 @@ def put(raw: bytes, number: int, *instead: bytes) -> bytes:
 
 
 def test_no_line_can_be_changed_left_out_doubled_or_moved(scene: Scene) -> None:
-    """Each line of the file, in each of these ways."""
+    """Lines from all over the file, in each of these ways."""
     for whole in (scene.whole, scene.of_vendor):
         parts = whole.splitlines()
-        for number, line in enumerate(parts):
+        looked_at = [number for number in range(len(parts)) if number < 8 or number % 9 == 0 or number > len(parts) - 4]
+        for number in looked_at:
+            line = parts[number]
             middle = len(line) // 2
             other = bytes([line[middle] ^ 1])
             for instead in (
@@ -222,7 +269,7 @@ def test_no_line_can_be_changed_left_out_doubled_or_moved(scene: Scene) -> None:
             ):
                 with pytest.raises(ArchiveRefused):
                     verified_at_once(put(whole, number, *instead), scene.store.public_key)
-        for number in range(len(parts) - 1):
+        for number in looked_at[:-1]:
             swapped = [*parts[:number], parts[number + 1], parts[number], *parts[number + 2 :]]
             with pytest.raises(ArchiveRefused):
                 verified_at_once(b"\n".join(swapped) + b"\n", scene.store.public_key)
@@ -280,6 +327,17 @@ def test_whoever_has_another_key_signs_nothing_that_is_taken(scene: Scene) -> No
     assert rows_in(scene.empty_url) == 0
 
 
+def test_a_key_that_was_rotated_away_signs_no_archive(scene: Scene) -> None:
+    with pytest.raises(ArchiveRefused, match="not signed by the newest key"):
+        load(scene.empty_url, signed_again(lines(scene.whole), scene.old_key), scene.store.public_key)
+
+
+def test_nothing_may_stand_behind_the_trailer(scene: Scene) -> None:
+    with pytest.raises(ArchiveRefused, match="there is more behind the trailer"):
+        load(scene.empty_url, scene.whole + b"\n", scene.store.public_key)
+    assert rows_in(scene.empty_url) == 0
+
+
 class Lie(NamedTuple):
     """What the service itself could have signed, and still must not be taken."""
 
@@ -329,6 +387,23 @@ def rewritten(parts: list[Any]) -> None:
     parts[ends[event.hash]] = replace(parts[ends[event.hash]], head=head)
 
 
+def moved_behind(kind: type[Any], other: type[Any]) -> Callable[[list[Any]], None]:
+    """The first line of a kind, behind the last of another."""
+
+    def change(parts: list[Any]) -> None:
+        parts.insert(nth(parts, other, -1), parts.pop(nth(parts, kind)))
+
+    return change
+
+
+def follows_nothing(parts: list[Any]) -> None:
+    """A later event of a history that says it follows another one than it does, in bytes its hash is of."""
+    at = next(at for at, line in enumerate(parts) if isinstance(line, Event) and line.version > 1)
+    event = parts[at]
+    state = event.state[:9] + b"0" * 64 + event.state[73:]
+    parts[at] = replace(event, state=state, hash=digest(event.stream_id, event.version, event.name, state))
+
+
 def renumbered(parts: list[Any]) -> None:
     at = nth(parts, Event, -1)
     parts[at] = replace(parts[at], version=parts[at].version + 1)
@@ -374,6 +449,11 @@ LIES = {
     "an event of a history missing": Lie(without(Event, 8), "is missing|the checkpoint is over"),
     "an event twice": Lie(twice(Event, 4), "comes after"),
     "events in another order": Lie(swapped(Event, 3, 4), "comes after|is missing"),
+    "an event with a proof": Lie(changed(Event, 5, index=1), "has no proof of its own"),
+    "a link of a chain": Lie(follows_nothing, "does not follow the one before it"),
+    "a second header": Lie(twice(Header), "does not stand where lines of its kind do"),
+    "a key behind events": Lie(moved_behind(Key, Event), "does not stand where lines of its kind do|does not follow"),
+    "a history before events": Lie(moved_behind(Event, History), "does not stand|is missing"),
     "a version left out": Lie(renumbered, "the bytes of the event are not those its hash is of"),
     "a history written anew": Lie(rewritten, "the events before it are not those of the signed tree"),
     "a checkpoint missing at the end": Lie(without(Checkpoint, -1), "the header promised"),
