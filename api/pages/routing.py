@@ -6,7 +6,7 @@ Sec-Fetch-Site, and older ones in Origin. Who says neither is no browser.
 
 from collections.abc import Callable, Coroutine
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from fastapi import APIRouter, Path
 from fastapi.routing import APIRoute
@@ -15,17 +15,21 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from api.dependencies import Public, TheParts, parts_of
-from api.errors import CrossSiteForm, MalformedRequest, NotFoundHere
+from api.errors import CrossSiteForm, MalformedRequest, NotFoundHere, Unauthenticated
 from api.languages import known
 from api.pages import assets
 from api.pages.frame import LANGUAGE_COOKIE, LANGUAGE_SECONDS, accent_content, local_path
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 FIELDS_MAX = 100
+SIGN_IN = "/sign-in"
 
 
 class PageRoute(APIRoute):
-    """A route of a page: `APIRouter(route_class=PageRoute, include_in_schema=False)`."""
+    """A route of a page: `APIRouter(route_class=PageRoute, include_in_schema=False)`.
+
+    Whoever is not signed in, where that is needed, is led to signing in and back.
+    """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -33,7 +37,13 @@ class PageRoute(APIRoute):
         async def ours_alone(request: Request) -> Response:
             if request.method not in SAFE and not is_ours(request.headers, parts_of(request).settings.public_url):
                 raise CrossSiteForm
-            return await handle(request)
+            try:
+                return await handle(request)
+            except Unauthenticated:
+                if request.method != "GET":
+                    raise
+                here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+                return RedirectResponse(f"{SIGN_IN}?to={quote(here)}", 303, {"Cache-Control": "no-store"})
 
         return ours_alone
 

@@ -13,14 +13,18 @@ from api.languages import translate
 from api.limits import SignIns
 from api.middleware import request_id_of
 from api.pages.frame import language_of, local_path, page
-from api.pages.routing import PageRoute, read_form
+from api.pages.routing import SIGN_IN, PageRoute, read_form
 from api.sessions import PERSON, TILL, ended
 from ledger.errors import CallerRevoked
 
 router = APIRouter(dependencies=[Public], route_class=PageRoute, include_in_schema=False)
 
 HOMES: Mapping[str, str] = {"admin": "/admin", "auditor": "/audit", "api_key": "/app"}
-SIGN_IN = "/sign-in"
+PLACES: Mapping[str, tuple[str, ...]] = {  # Where signing in may lead back to.
+    "admin": ("/admin", "/audit"),
+    "auditor": ("/audit", "/admin"),
+    "api_key": ("/app", "/audit"),
+}
 
 
 @router.get(SIGN_IN)
@@ -38,7 +42,7 @@ async def sign_in(request: Request, parts: TheParts, tries: SignIns) -> Response
         error = translate(language_of(request.scope), "This key is not valid, or no longer.")
         return page(request, "vendor/sign_in.html", status=401, to=form.get("to", ""), error=error)
     home, to = HOMES[principal.kind], local_path(form.get("to", ""))
-    is_theirs = to.partition("?")[0] == home or to.startswith(home + "/")
+    is_theirs = any(to.partition("?")[0] == place or to.startswith(place + "/") for place in PLACES[principal.kind])
     return _to(to if is_theirs else home, parts.sessions.begun(principal))
 
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from babel.dates import format_date, format_time
+from babel.dates import format_date, format_datetime, format_time
 from babel.numbers import format_currency, format_decimal
 from markupsafe import Markup, escape
 
@@ -59,3 +59,7 @@ class Words:
     def clock(self, at: datetime, zone: str) -> str:
         """The time of day, in a time zone."""
         return format_time(at.astimezone(ZoneInfo(zone)), format="short", locale=LOCALES[self.language])
+
+    def second(self, at: datetime, zone: str) -> str:
+        """Day and time to the second, short, in a time zone: for those who compare."""
+        return format_datetime(at.astimezone(ZoneInfo(zone)), format="medium", locale=LOCALES[self.language])
