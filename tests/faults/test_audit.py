@@ -149,7 +149,7 @@ def one_is_forged_and_the_chain_rebuilt(watched: Watched) -> int:
         ("UPDATE stored_events SET notification_id = -notification_id WHERE notification_id < 0", ()),
         ("DELETE FROM stored_events WHERE originator_id = %s", (watched.card,)),
     ]
-    forged = (0, at, history[3][2], history[3][3])
+    forged = (0, at, history[3][2], history[3][3].replace(b'"stamps":1,', b'"stamps":3,', 1))
     moved = [(version, position + (position >= at), name, state) for version, position, name, state in history]
     head = first_prev(watched.card)
     for version, (_, position, name, state) in enumerate([*moved[:3], forged, *moved[3:]], 1):

@@ -224,7 +224,8 @@ def test_yesterdays_backup_with_everything_that_was_sealed_since_gone(sealed: Se
         sealed.stamp(uuid4(), count=3)
         kept = sealed.opened(sealed.seal().note)
         findings = found(yesterday, kept)
-    assert places(findings) == {"tree-cut": (None, None)}
+        ends_at = yesterday.rows("SELECT max(position) FROM checkpoints")[0][0]
+    assert places(findings) == {"tree-cut": (ends_at, None)}
     assert str(kept.size) in str(findings.first["tree-cut"])
 
 
