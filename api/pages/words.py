@@ -56,6 +56,11 @@ class Words:
         """Day and time of day, in a time zone."""
         return f"{self.day(at, zone)}, {self.clock(at, zone)}"
 
+    def brief(self, at: datetime, zone: str) -> str:
+        """As `moment`, with a short month: for lists."""
+        day = format_date(at.astimezone(ZoneInfo(zone)), format="medium", locale=LOCALES[self.language])
+        return f"{day}, {self.clock(at, zone)}"
+
     def clock(self, at: datetime, zone: str) -> str:
         """The time of day, in a time zone."""
         return format_time(at.astimezone(ZoneInfo(zone)), format="short", locale=LOCALES[self.language])

@@ -137,4 +137,4 @@ def _line(row: Mapping[str, Any], words: Words, zone: str) -> Line:
         )
         if delta
     ]
-    return Line(title, note, ", ".join(changes), words.moment(row["occurred_at"], zone))
+    return Line(title, note, ", ".join(changes), words.brief(row["occurred_at"], zone))
