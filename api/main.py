@@ -26,6 +26,7 @@ from api.google_wallet import CALLBACK, google_wallet
 from api.in_flight import InFlight
 from api.key_files import Keys
 from api.middleware import Admission, BodyLimit, Requests, StraightToTheTill
+from api.pages import admin as admin_pages
 from api.pages import audit, audit_card, routing, sign_in, till
 from api.pages.customer import cards as customer_cards
 from api.pages.customer import joining, leaving, wallet_buttons
@@ -78,7 +79,7 @@ ADMIN = (
 TILL = (stamps, points, redemptions)
 VENDOR = (programs, cards, customers, adjustments, entries, decisions, events, pins, api_keys, stats)
 PUBLIC = (public_programs, public_cards, public_passes, public_checkpoint, public_google, apple_web_service)
-PAGES = (routing, sign_in, till, customer_cards, leaving, joining, wallet_buttons, audit, audit_card)
+PAGES = (routing, sign_in, till, customer_cards, leaving, joining, wallet_buttons, audit, audit_card, admin_pages)
 
 TAGS = (
     {"name": "stamps", "description": "Stamping cards, with cooldown, daily limit and staff PIN."},

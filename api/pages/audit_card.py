@@ -15,7 +15,8 @@ from starlette.responses import HTMLResponse, Response
 
 from api.decisions import tell_decision
 from api.dependencies import AnyPrincipal, TheParts, TheReader, VendorWith
-from api.pages.card_story import STATUSES, Line, difference, last_stamp_at, lines, newest_first, refused
+from api.pages.card_story import STATUSES, Line, difference, lines, newest_first, refused
+from api.pages.customer.showing import places
 from api.pages.frame import accent_address, language_of, page
 from api.pages.routing import PageRoute
 from api.pages.words import Words
@@ -36,7 +37,6 @@ log = structlog.get_logger("api.pages.audit_card")
 LINES_PER_PAGE = 50
 REFUSALS_MAX = 200
 STAFF_MAX = 200
-STAMPS_DRAWN_MAX = 60
 Version = Annotated[int | None, Query(ge=1, le=2**31)]
 
 FAULTS = {
@@ -185,10 +185,7 @@ async def _decision(reader: Reader, looked: Looked, decision_id: UUID, vendor_id
 
 
 def _drawn(words: Words) -> dict[str, Any]:
-    return {
-        "statuses": {status: words.text(text) for status, text in STATUSES.items()},
-        "stamps_drawn_max": STAMPS_DRAWN_MAX,
-    }
+    return {"statuses": {status: words.text(text) for status, text in STATUSES.items()}}
 
 
 async def _page_of(reader: Reader, looked: Looked, before: int | None) -> tuple[list[Line], int | None]:
@@ -218,13 +215,14 @@ async def _replayed(
     if line is not None and line.decision_id is not None and not looked.doubts:
         with contextlib.suppress(EntryNotFound):  # It was decided elsewhere, or by nobody.
             decision = await _decision(reader, looked, line.decision_id, vendor_id)
+    face = None if card is None or line is None else _face(looked.program.state, line)
     return {
         "version": version,
         "against": against,
         "line": line,
         "card": card,
-        "stamps": None if card is None or line is None else _stamps(looked.program.state, line),
-        "last_stamp_at": None if card is None else last_stamp_at(card),
+        "face": face,
+        "places": None if face is None else places(face),
         "difference": difference(looked.words, other.after if other else None, card, looked.zone)
         if compared and card is not None
         else None,
@@ -232,8 +230,8 @@ async def _replayed(
     }
 
 
-def _stamps(program: Program, line: Line) -> tuple[int, int] | None:
-    """Stamps filled and the target then; None where the program gives none."""
+def _face(program: Program, line: Line) -> dict[str, Any]:
+    """What is drawn of the card, by the rules that were in force for it then."""
     assert line.after is not None and line.recorded_at is not None
     target = target_in_force(
         program.targets,
@@ -241,7 +239,7 @@ def _stamps(program: Program, line: Line) -> tuple[int, int] | None:
         cycle_version=line.after.cycle_version,
         now=line.recorded_at,
     )
-    return None if target is None else (min(max(line.after.stamps, 0), target), target)
+    return {"stamps_target": target, "stamp_count": line.after.stamps, "points_balance": line.after.points}
 
 
 def _doubts_told(looked: Looked, found: Mapping[int, Doubt]) -> list[str]:

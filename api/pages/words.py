@@ -1,7 +1,7 @@
 """What templates say and how: sentences of the catalogue, counts, days, moments, numbers and money in one language."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -68,3 +68,7 @@ class Words:
     def second(self, at: datetime, zone: str) -> str:
         """Day and time to the second, short, in a time zone: for those who compare."""
         return format_datetime(at.astimezone(ZoneInfo(zone)), format="medium", locale=LOCALES[self.language])
+
+    def date_of(self, day: date) -> str:
+        """A day of the calendar, short."""
+        return format_date(day, format="medium", locale=LOCALES[self.language])

@@ -19,7 +19,7 @@ from api import demo
 from api.pages.frame import LANGUAGE_COOKIE
 from tests.databases import database, shared_server
 from tests.pages.browser import DESKTOP, PHONE, chromium
-from tests.service import MASTER_KEY, Service, Till
+from tests.service import ADMIN_KEY, AUDITOR_KEY, MASTER_KEY, Service, Till
 
 FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
 COLOURS_MAX = 64
@@ -92,6 +92,52 @@ def send_empty(page: Page, _: Scene) -> None:
     page.locator(".error").first.wait_for()
 
 
+def signed_in(key: str) -> Callable[[BrowserContext, Scene], None]:
+    """Somebody who brought this key."""
+
+    def sign_in(context: BrowserContext, _: Scene) -> None:
+        page = context.new_page()
+        page.goto("/sign-in")
+        page.locator("#key").fill(key)
+        page.locator("main button").click()
+        page.wait_for_url(lambda url: "sign-in" not in url)
+        page.close()
+
+    return sign_in
+
+
+def audited(what: str = "", *, changed_version: int | None = None) -> Callable[[Scene], str]:
+    """The auditor's page of a card with a long history, sealed; and perhaps changed by somebody since."""
+
+    def address(scene: Scene) -> str:
+        scene.service.seal()
+        kind = "ASC" if changed_version is None else "DESC"
+        card_id = scene.service.rows(f"SELECT id FROM loyalty_cards WHERE version > 18 ORDER BY id {kind} LIMIT 1")[0][
+            "id"
+        ]
+        if changed_version is not None:
+            scene.service.rows("ALTER TABLE stored_events DISABLE TRIGGER USER")
+            scene.service.rows(CHANGE, card_id, changed_version)
+        return f"/audit/cards/{card_id}{what}"
+
+    return address
+
+
+def verified_here(page: Page, _: Scene) -> None:
+    page.locator("#verify-here").click()
+    page.locator("#browser-verdict .alert").wait_for()
+
+
+def of_the_shop(scene: Scene) -> str:
+    return f"/admin/vendors/{scene.till.vendor_id}"
+
+
+ADMINISTRATOR, AUDITOR = signed_in(ADMIN_KEY), signed_in(AUDITOR_KEY)
+CHANGE = """
+UPDATE stored_events SET state = replace(convert_from(state, 'UTF8'), '"channel":"', '"channel": "')::bytea
+WHERE originator_id = %s AND originator_version = %s
+"""
+
 SHOTS: tuple[Shot, ...] = (
     Shot("nothing-here", "/nothing-here"),
     Shot("join", joining("Kaffiskaart"), language="lb"),
@@ -103,6 +149,14 @@ SHOTS: tuple[Shot, ...] = (
     Shot("card-points", card_with("Rousepunkten", 60), language="lb"),
     Shot("card-delete", then(card_with("Kaffiskaart", 6), "/delete"), language="de"),
     Shot("card-suspended", suspended, language="de"),
+    Shot("admin", "/admin?days=90", signs_in=ADMINISTRATOR),
+    Shot("admin-vendors", "/admin/vendors", language="fr", signs_in=ADMINISTRATOR),
+    Shot("admin-vendor", of_the_shop, signs_in=ADMINISTRATOR),
+    Shot("admin-programs", "/admin/programs", language="de", signs_in=ADMINISTRATOR),
+    Shot("admin-health", "/admin/health", signs_in=ADMINISTRATOR),
+    Shot("audit-card", audited("?version=17&verify=true"), signs_in=AUDITOR, before=verified_here),
+    Shot("audit", "/audit", signs_in=AUDITOR),
+    Shot("audit-changed", audited("?verify=true", changed_version=5), signs_in=AUDITOR, before=verified_here),
 )
 
 

@@ -80,11 +80,11 @@ def test_the_slider_shows_version_17_and_its_address_does_too(auditor: Person, c
         slider.press("ArrowLeft")
     expect(page.locator("#replay [data-shown='17']")).to_be_visible()
     expect(page.get_by_role("img", name="10 of 10 stamps")).to_be_visible()
-    expect(page.locator("#replay .old-card-balance")).to_contain_text("16 stamps")
+    expect(page.locator("#replay .balance")).to_contain_text("16 stamps")
     assert page.url.endswith("?version=17")
     page.reload()
     expect(page.get_by_role("slider", name="Version")).to_have_value("17")
-    expect(page.locator("#replay .old-card-balance")).to_contain_text("16 stamps")
+    expect(page.locator("#replay .balance")).to_contain_text("16 stamps")
 
 
 def test_going_back_leads_to_the_page_before_however_far_the_slider_went(auditor: Person, card: dict[str, Any]) -> None:
@@ -100,10 +100,10 @@ def test_going_back_leads_to_the_page_before_however_far_the_slider_went(auditor
 
 def test_without_a_script_the_versions_are_links(person: People, card: dict[str, Any]) -> None:
     page = signed_in(person(java_script_enabled=False), AUDITOR_KEY).opens(at(card, "?version=17"))
-    expect(page.locator("#replay .old-card-balance")).to_contain_text("16 stamps")
+    expect(page.locator("#replay .balance")).to_contain_text("16 stamps")
     page.get_by_role("link", name="Version 16").first.click()
     assert page.url.endswith("?version=16")
-    expect(page.locator("#replay .old-card-balance")).to_contain_text("15 stamps")
+    expect(page.locator("#replay .balance")).to_contain_text("15 stamps")
 
 
 def test_two_versions_are_compared(auditor: Person, card: dict[str, Any]) -> None:
