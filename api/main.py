@@ -31,6 +31,10 @@ from api.pages import audit, audit_card, routing, sign_in, till
 from api.pages.customer import cards as customer_cards
 from api.pages.customer import joining, leaving, wallet_buttons
 from api.pages.customer.open_cards import OpenCards, is_waiting
+from api.pages.vendor import cards as card_pages
+from api.pages.vendor import designer, home, poster, staff, transactions
+from api.pages.vendor import keys as key_pages
+from api.pages.vendor import settings as settings_pages
 from api.public import apple_web_service
 from api.public import cards as public_cards
 from api.public import checkpoint as public_checkpoint
@@ -79,7 +83,26 @@ ADMIN = (
 TILL = (stamps, points, redemptions)
 VENDOR = (programs, cards, customers, adjustments, entries, decisions, events, pins, api_keys, stats)
 PUBLIC = (public_programs, public_cards, public_passes, public_checkpoint, public_google, apple_web_service)
-PAGES = (routing, sign_in, till, customer_cards, leaving, joining, wallet_buttons, audit, audit_card, admin_pages)
+PAGES = (
+    routing,
+    sign_in,
+    till,
+    customer_cards,
+    leaving,
+    joining,
+    wallet_buttons,
+    home,
+    card_pages,
+    transactions,
+    designer,
+    staff,
+    key_pages,
+    poster,
+    settings_pages,
+    audit,
+    audit_card,
+    admin_pages,
+)
 
 TAGS = (
     {"name": "stamps", "description": "Stamping cards, with cooldown, daily limit and staff PIN."},

@@ -175,3 +175,16 @@ def _without_gaps(days: dict[date, Activity]) -> dict[date, Activity]:
     first, last = min(days), max(days)
     every = (first + timedelta(days=n) for n in range((last - first).days + 1))
     return {day: days.get(day, Activity()) for day in every}
+
+
+VISITORS = f"""
+SELECT count(DISTINCT card_id) FROM loyalty_transactions t
+WHERE {_SCOPE.format(t="t")} {_RANGE.format(at="t.occurred_at")}
+    AND transaction_type IN ('stamp_earned', 'points_earned', 'stamp_redeemed', 'points_redeemed')
+"""
+
+
+async def visitors(queries: Queries, *, vendor_id: UUID, start: datetime, end: datetime) -> int:
+    """How many of a vendor's cards earned or redeemed something in a range; bounds and source as for `statistics`."""
+    asked = {"vendor_id": vendor_id, "program_id": None, "start": start, "end": end}
+    return int((await queries.rows(VISITORS, asked))[0][0])

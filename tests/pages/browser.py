@@ -35,7 +35,8 @@ document.addEventListener("securitypolicyviolation", event =>
 NO_CHROMIUM = "there is no Chromium on this machine: apt-get install chromium"
 
 WIDER_THAN_THE_WINDOW = """() => [...document.querySelectorAll("body *")]
-    .filter(one => !one.closest(".table-frame, .unseen") && one.getBoundingClientRect().right > innerWidth + 1)
+    .filter(one => !one.closest(".table-frame, .scrolls, .unseen"))
+    .filter(one => one.getBoundingClientRect().right > innerWidth + 1)
     .map(one => one.outerHTML.slice(0, 120))"""
 
 
@@ -99,7 +100,7 @@ class Person:
         """Close everything; nothing may have gone wrong that was not expected."""
         self.context.close()
         unexpected = [one for one in self.complaints if not any(part in one for part in self.expected)]
-        assert unexpected == []
+        assert unexpected == [], unexpected
 
 
 @cache

@@ -138,6 +138,34 @@ UPDATE stored_events SET state = replace(convert_from(state, 'UTF8'), '"channel"
 WHERE originator_id = %s AND originator_version = %s
 """
 
+
+def as_vendor(context: BrowserContext, scene: Scene) -> None:
+    """Signed in with the shop's key, as its owner does."""
+    page = context.new_page()
+    page.goto("/sign-in")
+    page.locator("#key").fill(scene.till.key)
+    page.locator("main button").click()
+    page.locator("h1").wait_for()
+    page.close()
+
+
+def card_page(scene: Scene) -> str:
+    """A card on which much happened."""
+    rows = scene.service.rows("SELECT id FROM loyalty_cards WHERE status = 'active' ORDER BY version DESC LIMIT 1")
+    return f"/app/cards/{rows[0]['id']}"
+
+
+def program_page(scene: Scene, then: str = "") -> str:
+    program = next(one for one in scene.programs.values() if one["loyalty_type"] == "stamps")
+    return f"/app/programs/{program['id']}{then}"
+
+
+def pairs(page: Page, _: Scene) -> None:
+    page.locator("#till-name").fill("Counter")
+    page.locator("form[action='/app/keys/pair'] button").click()
+    page.locator(".code-big").wait_for()
+
+
 SHOTS: tuple[Shot, ...] = (
     Shot("nothing-here", "/nothing-here"),
     Shot("join", joining("Kaffiskaart"), language="lb"),
@@ -157,6 +185,20 @@ SHOTS: tuple[Shot, ...] = (
     Shot("audit-card", audited("?version=17&verify=true"), signs_in=AUDITOR, before=verified_here),
     Shot("audit", "/audit", signs_in=AUDITOR),
     Shot("audit-changed", audited("?verify=true", changed_version=5), signs_in=AUDITOR, before=verified_here),
+    Shot("sign-in", "/sign-in"),
+    Shot("sign-in-link", "/sign-in/a-link"),
+    Shot("till-pair", "/till/pair"),
+    Shot("vendor-home", "/app", signs_in=as_vendor),
+    Shot("vendor-cards", "/app/cards", signs_in=as_vendor),
+    Shot("vendor-card", card_page, signs_in=as_vendor),
+    Shot("vendor-entries", "/app/transactions", signs_in=as_vendor),
+    Shot("vendor-programs", "/app/programs", signs_in=as_vendor),
+    Shot("vendor-designer", program_page, signs_in=as_vendor),
+    Shot("vendor-new-program", "/app/programs/new", signs_in=as_vendor, language="de"),
+    Shot("vendor-poster", lambda scene: program_page(scene, "/poster"), signs_in=as_vendor),
+    Shot("vendor-staff", "/app/staff", signs_in=as_vendor),
+    Shot("vendor-keys", "/app/keys", signs_in=as_vendor, before=pairs),
+    Shot("vendor-settings", "/app/settings", signs_in=as_vendor),
 )
 
 

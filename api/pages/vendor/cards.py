@@ -1,0 +1,212 @@
+"""Cards of a vendor: finding one, what happened to it, and what may be done with it."""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from typing import Any, get_args
+from uuid import UUID
+
+from fastapi import APIRouter
+from pydantic import ValidationError
+from starlette.responses import Response
+
+from api.cursors import decode_cursor
+from api.dependencies import Public, facts
+from api.pages.routing import PageRoute, read_form
+from api.pages.vendor import entries
+from api.pages.vendor.desk import FINE, Desk, Form, TheDesk, Wrong, filled, to, whole
+from api.paging import LatestFirst, NewestFirst
+from api.vendor import adjustments, stamps
+from api.vendor import cards as api_cards
+from api.vendor.till import Till
+from ledger.commands.caller import utc_now
+from ledger.commands.references import CardReference
+from ledger.errors import Refused
+from ledger.ids import new_id
+from projections import loyalty_programs, loyalty_transactions
+
+router = APIRouter(dependencies=[Public], route_class=PageRoute, include_in_schema=False)
+
+SHOWN = 25
+ONCE = re.compile(r"[!-~]{1,255}")
+CHOICES_MAX = 200
+DONE: Mapping[str, str] = {"suspend": "suspended", "reinstate": "reinstated", "close": "closed", "replace": "replaced"}
+
+
+@router.get("/app/cards")
+async def show_cards(
+    desk: TheDesk, q: str = "", status: str = "", program_id: str = "", cursor: str | None = None
+) -> Response:
+    """Newest first; by number, email or phone, state and program."""
+    desk.needs("read", "cards")
+    window = NewestFirst(SHOWN, None if not cursor else decode_cursor(cursor, datetime, UUID))
+    programs = await programs_of(desk)
+    asked = {"q": q.strip()[:254], "status": status, "program_id": program_id}
+    page = await api_cards.list_cards(
+        desk.caller,
+        desk.parts,
+        window,
+        UUID(program_id) if program_id in programs else None,
+        status if status in entries.STATUSES else None,  # type: ignore[arg-type]
+        asked["q"] or None,
+    )
+    words, zone = desk.words, desk.vendor["timezone"]
+    found = [
+        {
+            "id": card["id"],
+            "number": grouped(card["card_number"]),
+            "program": programs.get(str(card["program_id"]), ""),
+            "balance": balance(card, desk),
+            "status": words.text(entries.STATUSES[card["status"]]),
+            "kind": entries.STATUS_KINDS.get(card["status"], "plain"),
+            "since": words.day(card["created_at"], zone),
+        }
+        for card in page["items"]
+    ]
+    return desk.page(
+        "cards.html",
+        cards=found,
+        asked=asked,
+        is_filtered=any(asked.values()),
+        programs=list(programs.items()),
+        statuses=[(code, words.text(name)) for code, name in entries.STATUSES.items()],
+        query={name: value for name, value in asked.items() if value},
+        next_cursor=page["next_cursor"],
+        is_first=cursor is None,
+    )
+
+
+@router.get("/app/cards/{card_id}")
+async def show_card(card_id: UUID, desk: TheDesk, cursor: str | None = None) -> Response:
+    return await _card_page(desk, card_id, cursor=cursor)
+
+
+async def _card_page(
+    desk: Desk, card_id: UUID, wrong: Wrong = FINE, form: Form | None = None, cursor: str | None = None
+) -> Response:
+    desk.needs("read", "cards")
+    parts, vendor_id = desk.parts, desk.caller.vendor_id
+    reference = CardReference(str(card_id))
+    card = await parts.ledger.cards.look_up(reference, vendor_id)
+    window = LatestFirst(SHOWN, None if not cursor else decode_cursor(cursor, int)[0])
+    rows = await loyalty_transactions.list_transactions(
+        parts.reader, card_id=card_id, before=window.before, limit=window.ask
+    )
+    page = window.page(rows)
+    staff = await entries.staff_names(parts.reader, vendor_id)
+    told = [entries.told(row, desk.words, desk.vendor["timezone"], staff) for row in page["items"]]
+    undone = {str(row["reverses_id"]) for row in rows if row["reverses_id"]}
+    allowed = [
+        {"operation": one.operation, "why": one.refusal and desk.what_is_wrong(one.refusal).sentence}
+        for one in await parts.ledger.till.allowed(reference, vendor_id)
+        if _is_given(card["program"], one.operation)
+    ]
+    return desk.page(
+        "card.html",
+        wrong=wrong,
+        card=card,
+        number=grouped(card["card_number"]),
+        balance=balance(card, desk),
+        state=desk.words.text(entries.STATUSES[card["status"]]),
+        kind=entries.STATUS_KINDS.get(card["status"], "plain"),
+        since=desk.words.day(card["created_at"], desk.vendor["timezone"]),
+        days=entries.days(told),
+        undone=undone,
+        allowed=allowed,
+        next_cursor=page["next_cursor"],
+        is_first=cursor is None,
+        form=form or {},
+    )
+
+
+def _is_given(program: Mapping[str, Any], operation: str) -> bool:
+    """Whether this kind of program has it at all."""
+    missing = {"stamp": "points", "earn": "stamps"}.get(operation)
+    return bool(program["loyalty_type"] != missing)
+
+
+@router.post("/app/cards/{card_id}/stamp")
+async def stamp(card_id: UUID, desk: TheDesk) -> Response:
+    """A stamp by hand, where the program asks for nobody's PIN."""
+
+    async def act(form: Form) -> str:
+        given: dict[str, Any] = {"card": str(card_id), "count": whole(form.get("count") or "1")}
+        await stamps.stamp_card(stamps.StampRequest.model_validate(given), _till(desk, form, "earn"))
+        return "stamped"
+
+    return await _act(desk, card_id, act)
+
+
+@router.post("/app/cards/{card_id}/adjust")
+async def adjust(card_id: UUID, desk: TheDesk) -> Response:
+    async def act(form: Form) -> str:
+        given: dict[str, Any] = {"card": str(card_id), "reason": form.get("reason", "")}
+        given |= {name: whole(text) for name, text in filled(form, "stamps_delta", "points_delta").items()}
+        await adjustments.adjust_balance(
+            adjustments.AdjustmentRequest.model_validate(given), _till(desk, form, "adjust")
+        )
+        return "adjusted"
+
+    return await _act(desk, card_id, act)
+
+
+@router.post("/app/cards/{card_id}/life/{action}")
+async def change_life(card_id: UUID, action: api_cards.Life, desk: TheDesk) -> Response:
+    """Suspend, reinstate, close or replace. A replaced card leads to the new one."""
+    assert action in get_args(api_cards.Life)
+    desk.needs("cards")
+    form = await read_form(desk.request)
+    try:
+        asked = api_cards.ReasonRequest.model_validate({"reason": form.get("reason", "")})
+        command = getattr(desk.parts.ledger.cards, action)
+        outcome = await command(CardReference(str(card_id)), reason=asked.reason, caller=desk.caller)
+    except (ValidationError, Refused) as error:
+        return await _card_page(desk, card_id, desk.what_is_wrong(error), {**form, "action": action})
+    there = facts(outcome)["id"] if action == "replace" else card_id
+    return to(f"/app/cards/{there}", done=DONE[action])
+
+
+async def _act(desk: Desk, card_id: UUID, act: Callable[[Form], Awaitable[str]]) -> Response:
+    form = await read_form(desk.request)
+    try:
+        return to(f"/app/cards/{card_id}", done=await act(form))
+    except (ValidationError, Refused) as error:
+        return await _card_page(desk, card_id, desk.what_is_wrong(error), form)
+
+
+def _till(desk: Desk, form: Form, scope: str) -> Till:
+    """The form asks once, however often it is sent."""
+    desk.needs(scope)
+    key = form.get("once", "")
+    key = key if ONCE.fullmatch(key) else str(new_id())
+    return Till(desk.request, desk.parts, desk.caller, key, None, None, is_dry_run=False)
+
+
+# ------------------------------------------------------------------ words
+
+
+async def programs_of(desk: Desk) -> dict[str, str]:
+    """Names by id."""
+    rows = await loyalty_programs.list_programs(
+        desk.parts.reader, now=utc_now(), vendor_id=desk.caller.vendor_id, limit=CHOICES_MAX
+    )
+    return {str(row["id"]): row["name"] for row in rows}
+
+
+def grouped(number: str) -> str:
+    return " ".join(number[i : i + 4] for i in range(0, len(number), 4))
+
+
+def balance(card: Mapping[str, Any], desk: Desk) -> str:
+    """What a card holds, in words: `7 of 10 stamps`, `120 points`."""
+    words, said = desk.words, []
+    if card["stamps_target"] is not None:
+        said.append(
+            words.text(
+                "{held} of {target} stamps", held=words.number(card["stamp_count"]), target=card["stamps_target"]
+            )
+        )
+    if card["stamps_target"] is None or card["points_balance"]:
+        points = card["points_balance"]
+        said.append(words.count("{count} point", "{count} points", points))
+    return ", ".join(said)

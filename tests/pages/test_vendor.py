@@ -1,0 +1,433 @@
+"""A vendor's pages, used as a shop's people use them: in a browser, in four languages, small and large."""
+
+import csv
+import re
+from collections.abc import Callable
+from io import StringIO
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import zxingcpp
+from playwright.sync_api import Page, expect
+
+from api.languages import LANGUAGES
+from api.pages.vendor import designer
+from api.pages.vendor.desk import DONE, PARTS
+from api.pages.vendor.entries import EVENTS, KINDS, STATUSES
+from api.pages.vendor.keys import SCOPE_WORDS
+from api.pages.vendor.staff import ROLES
+from api.pages.vendor.transactions import FORMULA, KINDS_ASKED, TYPES
+from tests.api.test_languages import catalogue, texts
+from tests.browser import Browser
+from tests.pages.browser import DESKTOP, SMALL, Person, barriers, overflowing, picture_of
+from tests.service import Service, Till, ok
+
+CANARY = "<img src=x onerror=alert(1)>\"'&{{7*7}}"
+People = Callable[..., Person]
+
+
+@pytest.fixture
+def shop(service: Service) -> Till:
+    return service.shop(name="Café Zopf")
+
+
+@pytest.fixture
+def busy_shop(service: Service, shop: Till) -> tuple[Till, dict[str, Any], dict[str, Any]]:
+    """A shop with a program, somebody who works there, and a card on which something happened."""
+    program = shop.program()
+    shop.pin(name="Marie")
+    card = shop.card(program["id"], name="Anna Weber", email="anna@example.lu")
+    for count in (3, 2):
+        for _ in range(count):
+            ok(shop.stamp(card["id"]))
+    service.catch_up()
+    return shop, program, card
+
+
+def signed_in(who: Person, shop: Till, address: str = "/app") -> Page:
+    """Sent to sign in, and back to where they wanted."""
+    page = who.opens(address)
+    page.locator("#key").fill(shop.key)
+    page.locator("main button").click()
+    page.wait_for_url("**" + address)
+    return page
+
+
+def pages_of(program: dict[str, Any], card: dict[str, Any]) -> list[str]:
+    return [
+        *(address for address, _, _ in PARTS),
+        "/app/programs/new",
+        f"/app/programs/{program['id']}",
+        f"/app/programs/{program['id']}/poster",
+        f"/app/cards/{card['id']}",
+        "/app/cards?q=nobody",
+        "/app/transactions?kind=undone",
+    ]
+
+
+# ------------------------------------------------------------------ everybody can use them
+
+
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_no_page_keeps_anybody_out(
+    person: People, busy_shop: tuple[Till, dict[str, Any], dict[str, Any]], language: str
+) -> None:
+    shop, program, card = busy_shop
+    paul = person(language=language, window=SMALL)
+    page = signed_in(paul, shop)
+    for address in pages_of(program, card):
+        page.goto(address)
+        assert barriers(page) == [], address
+        assert overflowing(page) == [], address
+
+
+def test_at_twice_the_size_nothing_is_cut_off(
+    person: People, busy_shop: tuple[Till, dict[str, Any], dict[str, Any]]
+) -> None:
+    shop, program, card = busy_shop
+    page = signed_in(person(language="de", window={"width": 640, "height": 400}), shop)
+    for address in pages_of(program, card):
+        page.goto(address)
+        assert overflowing(page) == [], address
+
+
+def test_the_doors_keep_nobody_out(person: People) -> None:
+    paul = person(language="de", window=SMALL)
+    paul.expected = ["401"]
+    page = paul.opens("/sign-in")
+    for address in ("/sign-in", "/sign-in/a-link", "/till/pair?code=ABCD-EFGH"):
+        page.goto(address)
+        assert barriers(page) == [] and overflowing(page) == [], address
+        if page.locator("input:visible").count():
+            page.locator("input:visible").first.fill("ABCDEFGH")
+        page.locator("main button").click()
+        assert barriers(page) == [] and overflowing(page) == [], address
+
+
+def test_an_empty_shop_says_what_will_be_there(person: People, shop: Till) -> None:
+    page = signed_in(person(window=SMALL), shop)
+    assert page.get_by_role("heading", name="First steps").is_visible()
+    for address in (address for address, _, _ in PARTS):
+        page.goto(address)
+        assert barriers(page) == [] and overflowing(page) == [], address
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_sentence_is_missing(language: str) -> None:
+    there = {texts(message.id)[0] for message in catalogue(language) if all(texts(message.string))}  # type: ignore[arg-type]
+    said = {name for _, name, _ in PARTS}
+    for sentences in (DONE, EVENTS, KINDS, STATUSES, SCOPE_WORDS, ROLES, dict(KINDS_ASKED), dict(designer.TYPES)):
+        said |= {*sentences.values()}
+    assert sorted(said - there) == []
+    assert {code for code, _ in KINDS_ASKED} == TYPES.keys()
+
+
+# ------------------------------------------------------------------ signing in
+
+
+def test_a_link_signs_in_by_its_button(person: People, service: Service, shop: Till) -> None:
+    made = ok(service.admin.post(f"/vendors/{shop.vendor_id}/sign-in-links"))
+    page = person().opens("/sign-in/" + made["url"].rpartition("/")[2])
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    page.goto("/app")
+    assert "/sign-in?to=" in page.url
+
+
+def test_whoever_may_only_read_is_shown_no_buttons_that_fail(
+    person: People, service: Service, busy_shop: tuple[Till, dict[str, Any], dict[str, Any]]
+) -> None:
+    shop, program, card = busy_shop
+    reader = service.till(service.admin.api_key(shop.vendor_id, "read")["key"], shop.vendor_id)
+    page = signed_in(person(), reader)
+    for address in pages_of(program, card):
+        if not address.endswith("/new"):
+            page.goto(address)
+            assert page.locator("main form[method=post]").count() == 0, address
+
+
+# ------------------------------------------------------------------ cards
+
+
+def test_a_card_is_found_and_put_right_once(
+    person: People, service: Service, busy_shop: tuple[Till, dict[str, Any], dict[str, Any]]
+) -> None:
+    shop, _, card = busy_shop
+    paul = person()
+    paul.expected = ["422"]
+    page = signed_in(paul, shop, "/app/cards")
+    page.get_by_label("Number, email or phone").fill("anna@example.lu")
+    page.get_by_role("button", name="Search").click()
+    page.locator("tbody a").click()
+    expect(page.get_by_role("heading", name="Anna Weber")).to_be_visible()
+    page.get_by_label("Stamps").fill("−2")
+    page.get_by_label("Reason").first.fill("Counted twice")
+    page.get_by_role("button", name="Change the balance").dblclick()
+    expect(page.get_by_role("status")).to_contain_text("The balance is changed.")
+    assert shop.read(card["id"])["stamp_count"] == 3
+    page.get_by_label("Stamps").fill("many")
+    page.get_by_label("Reason").first.fill("x")
+    page.get_by_role("button", name="Change the balance").click()
+    expect(page.locator("#stamps_delta-error")).to_contain_text("Must be a whole number")
+
+
+def test_a_lost_card_leads_to_the_new_one(
+    person: People, busy_shop: tuple[Till, dict[str, Any], dict[str, Any]]
+) -> None:
+    shop, _, card = busy_shop
+    page = signed_in(person(), shop, f"/app/cards/{card['id']}")
+    page.get_by_text("Replace a lost card").first.click()
+    page.locator("#replace-reason").fill("Lost on the train")
+    page.get_by_role("button", name="Replace a lost card").click()
+    expect(page.get_by_role("status")).to_contain_text("This is the new card")
+    assert card["id"] not in page.url
+
+
+# ------------------------------------------------------------------ entries
+
+
+def test_the_file_holds_every_entry_and_no_formula(
+    service: Service, busy_shop: tuple[Till, dict[str, Any], dict[str, Any]]
+) -> None:
+    shop, _, card = busy_shop
+    adjusted = {"card": card["id"], "stamps_delta": 1, "reason": "=HYPERLINK(1)"}
+    ok(shop.post("/adjustments", adjusted))
+    service.catch_up()
+    browser = Browser(service.http)
+    browser.submit("/sign-in", key=shop.key)
+    answer = browser.get("/app/transactions.csv")
+    assert answer.headers["content-disposition"].startswith("attachment")
+    rows = list(csv.DictReader(StringIO(answer.text.removeprefix("\ufeff"))))
+    assert len(rows) == 7 and sum(int(row["stamps_delta"]) for row in rows) == 6
+    assert rows[0]["reason"] == "'=HYPERLINK(1)"
+    assert not any(
+        cell.startswith(FORMULA) and not re.fullmatch(r"-?[0-9]+", cell) for r in rows for cell in r.values()
+    )
+    today = rows[0]["occurred_at"][:10]
+    same = browser.get(f"/app/transactions.csv?kind=adjusted&first={today}&last={today}")
+    assert len(list(csv.DictReader(StringIO(same.text)))) == 1
+    assert len(list(csv.DictReader(StringIO(browser.get("/app/transactions.csv?last=2001-01-01").text)))) == 0
+
+
+# ------------------------------------------------------------------ the designer
+
+
+def test_the_phone_follows_while_somebody_types(person: People, shop: Till) -> None:
+    page = signed_in(person(window=DESKTOP), shop, "/app/programs/new")
+    page.get_by_label("Name of the program").press_sequentially("Zopf card")
+    expect(page.locator(".pass-name")).to_have_text("Zopf card")
+    page.get_by_label("Stamps for a reward").fill("5")
+    expect(page.locator(".pass-balance")).to_contain_text("3 / 5")
+    page.get_by_label("Labels in").select_option("de")
+    expect(page.locator(".pass-balance")).to_contain_text("Stempel")
+    page.locator("#card_secondary_color").fill("#1f3a53")
+    expect(page.locator("#preview").get_by_role("alert")).to_contain_text("can hardly be seen")
+    assert barriers(page) == []
+    page.get_by_role("button", name="Publish").click()
+    expect(page.get_by_role("status").first).to_contain_text("Published.")
+    expect(page.get_by_role("heading", name="Zopf card")).to_be_visible()
+
+
+def test_publishing_makes_a_version_and_somebody_elses_is_not_overwritten(
+    person: People, service: Service, busy_shop: tuple[Till, dict[str, Any], dict[str, Any]]
+) -> None:
+    shop, program, _ = busy_shop
+    paul = person()
+    paul.expected = ["412", "422"]
+    page = signed_in(paul, shop, f"/app/programs/{program['id']}")
+    page.get_by_label("Stamps for a reward").fill("8")
+    page.get_by_role("button", name="Publish a new version").click()
+    expect(page.get_by_text("Version 2")).to_be_visible()
+    assert ok(shop.get(f"/programs/{program['id']}"))["points_rewards"] == program["points_rewards"]
+    ok(shop.send("PATCH", f"/programs/{program['id']}", {"name": "Changed elsewhere"}))
+    page.get_by_label("Stamps for a reward").fill("7")
+    page.get_by_role("button", name="Publish a new version").click()
+    expect(page.get_by_role("alert").first).to_be_visible()
+    assert ok(shop.get(f"/programs/{program['id']}"))["stamps_target"] == 8
+    page.goto(f"/app/programs/{program['id']}")
+    page.get_by_label("Stamps a day at most").fill("0")
+    page.locator("#design").evaluate("form => form.noValidate = true")
+    page.get_by_role("button", name="Publish a new version").click()
+    expect(page.locator("#max_daily_stamps-error")).to_be_visible()
+
+
+def test_a_program_is_closed_and_opened_again(
+    person: People, busy_shop: tuple[Till, dict[str, Any], dict[str, Any]]
+) -> None:
+    shop, program, _ = busy_shop
+    page = signed_in(person(), shop, f"/app/programs/{program['id']}")
+    page.locator("summary", has_text="Close the program").click()
+    page.get_by_role("button", name="Close the program").click()
+    expect(page.get_by_text("It is closed. Nobody can collect.")).to_be_visible()
+    page.get_by_role("button", name="Activate the program").click()
+    expect(page.get_by_role("status").first).to_contain_text("is active")
+
+
+# ------------------------------------------------------------------ poster
+
+
+def test_the_poster_is_one_page_and_its_code_leads_to_joining(
+    person: People, service: Service, busy_shop: tuple[Till, dict[str, Any], dict[str, Any]]
+) -> None:
+    shop, program, _ = busy_shop
+    page = signed_in(person(window=DESKTOP), shop, f"/app/programs/{program['id']}/poster")
+    for paper in ("A4", "A5", "Letter"):
+        printed = page.pdf(format=paper, print_background=True)
+        assert len(re.findall(rb"/Type\s*/Page\b", printed)) == 1, paper
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 794, "height": 1123})
+    (code,) = zxingcpp.read_barcodes(picture_of(page))
+    assert code.text.endswith(f"/j/{program['id']}")
+
+
+# ------------------------------------------------------------------ staff
+
+
+def test_somebody_new_gets_a_pin_is_unlocked_and_leaves(person: People, service: Service, shop: Till) -> None:
+    paul = person()
+    paul.expected = ["422"]
+    page = signed_in(paul, shop, "/app/staff")
+    page.get_by_label("Name", exact=True).fill("Élise")
+    page.get_by_label("PIN", exact=True).fill("1234")
+    page.get_by_role("button", name="Add").click()
+    expect(page.locator("#pin-error")).to_be_visible()
+    assert page.locator("#pin").input_value() == "" and page.locator("#name").input_value() == "Élise"
+    page.get_by_label("PIN", exact=True).fill("4071")
+    page.get_by_role("button", name="Add").click()
+    expect(page.get_by_role("status")).to_contain_text("Added.")
+    service.catch_up()
+    (pin,) = ok(shop.get("/pins"))["items"]
+    for _ in range(5):
+        shop.post(f"/pins/{pin['id']}/sessions", {"pin": "9999"})
+    service.catch_up()
+    page.reload()
+    expect(page.get_by_text("Locked until")).to_be_visible()
+    page.get_by_role("button", name="Unlock").click()
+    assert ok(shop.get(f"/pins/{pin['id']}"))["locked_until"] is None
+    page.locator("summary").click()
+    page.get_by_role("button", name="Remove Élise").click()
+    expect(page.get_by_role("status")).to_contain_text("Removed.")
+
+
+# ------------------------------------------------------------------ keys and tills
+
+
+def test_a_till_is_paired_by_its_code_and_unpaired(person: People, service: Service, shop: Till) -> None:
+    page = signed_in(person(), shop, "/app/keys")
+    page.get_by_label("What it is called").fill("Counter")
+    page.get_by_role("button", name="Make a code").click()
+    code = page.locator(".code-big").inner_text()
+    (drawn,) = zxingcpp.read_barcodes(picture_of(page))
+    assert drawn.text.endswith(f"/till/pair?code={code}")
+    assert barriers(page) == [] and overflowing(page) == []
+    device = person()
+    device.expected = ["404"]  # The till's own pages are somebody else's.
+    tablet = device.opens(f"/till/pair?code={code}")
+    tablet.get_by_role("button", name="Pair this till").click()
+    tablet.wait_for_url("**/till")
+    page.goto("/app/keys")
+    expect(page.locator(".people .strong", has_text="Counter")).to_be_visible()
+    page.locator("summary", has_text="Unpair").click()
+    page.get_by_role("button", name="Yes, at once").first.click()
+    expect(page.get_by_text("No till is paired yet.")).to_be_visible()
+
+
+def test_a_key_is_shown_once(person: People, service: Service, shop: Till) -> None:
+    page = signed_in(person(), shop, "/app/keys")
+    page.locator("summary", has_text="cash register").click()
+    page.get_by_label("Name of the system").fill("Web shop")
+    page.get_by_label("Give stamps and points").check()
+    page.get_by_role("button", name="Issue the key").click()
+    key = page.locator(".secret").inner_text()
+    assert service.till(key).get("/till").status_code == 200
+    assert barriers(page) == [] and overflowing(page) == []
+    page.goto("/app/keys")
+    assert key not in page.content() and page.locator(".people .strong", has_text="Web shop").is_visible()
+
+
+# ------------------------------------------------------------------ settings
+
+
+def test_a_shop_changes_its_name_and_languages(person: People, service: Service, shop: Till) -> None:
+    paul = person()
+    paul.expected = ["422"]
+    page = signed_in(paul, shop, "/app/settings")
+    page.get_by_label("Name of the shop").fill("Café Neu")
+    page.get_by_label("Deutsch").check()
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator(".shop")).to_have_text("Café Neu")
+    assert ok(service.admin.get(f"/vendors/{shop.vendor_id}"))["languages"] == ["lb", "fr", "de"]
+    page.get_by_label("Time zone").fill("Mars/Olympus")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("#timezone-error")).to_be_visible()
+
+
+# ------------------------------------------------------------------ attacks
+
+
+def test_what_people_write_stays_text_everywhere(person: People, service: Service) -> None:
+    shop = service.shop(name=CANARY[:60])
+    canary = CANARY[:60]
+    rewards = [{"name": canary, "points_cost": 20}]
+    program = shop.program(
+        name=canary, card_name=canary, stamps_reward_description=canary, points_rewards=rewards, terms_text=canary
+    )
+    shop.pin(name=canary)
+    card = shop.card(program["id"], name=canary)
+    ok(shop.post("/adjustments", {"card": card["id"], "stamps_delta": 1, "reason": canary}))
+    service.catch_up()
+    page = signed_in(person(), shop)
+    for address in [*pages_of(program, card), f"/app/cards?q={canary}", f"/app/transactions?first={canary}"]:
+        page.goto(address)
+        assert page.locator("img[src=x]").count() == 0, address
+        assert "49" not in page.locator("h1").inner_text()
+    page.goto(f"/app/programs/{program['id']}")
+    page.get_by_label("Name on the card").fill(canary + "!")
+    expect(page.locator(".pass-name")).to_contain_text("!")
+    assert page.locator("img[src=x]").count() == 0
+
+
+def test_another_sites_form_does_nothing(
+    service: Service, busy_shop: tuple[Till, dict[str, Any], dict[str, Any]]
+) -> None:
+    shop, program, card = busy_shop
+    browser = Browser(service.http)
+    browser.submit("/sign-in", key=shop.key)
+    heads = service.heads()
+    for path, fields in (
+        (f"/app/cards/{card['id']}/adjust", {"stamps_delta": "5", "reason": "x", "once": str(uuid4())}),
+        (f"/app/cards/{card['id']}/life/close", {"reason": "x"}),
+        (f"/app/programs/{program['id']}/deactivate", {}),
+        ("/app/keys", {"name": "X", "scope-read": "yes"}),
+        ("/app/settings", {"name": "X", "timezone": "UTC", "language-en": "yes"}),
+    ):
+        for site in ("cross-site", "same-site", None):
+            assert browser.submit(path, site, **fields).status_code == 403, path
+    assert service.heads() == heads
+
+
+def test_another_vendors_things_are_not_there(
+    service: Service, busy_shop: tuple[Till, dict[str, Any], dict[str, Any]]
+) -> None:
+    _, program, card = busy_shop
+    stranger = Browser(service.http)
+    stranger.submit("/sign-in", key=service.shop().key)
+    for address in (
+        f"/app/cards/{card['id']}",
+        f"/app/programs/{program['id']}",
+        f"/app/programs/{program['id']}/poster",
+    ):
+        assert stranger.get(address).status_code == 404
+    assert stranger.submit(f"/app/cards/{card['id']}/life/close", reason="x").status_code == 404
+
+
+def test_nobody_gets_in_without_signing_in(
+    service: Service, busy_shop: tuple[Till, dict[str, Any], dict[str, Any]]
+) -> None:
+    _, program, card = busy_shop
+    for address in [*pages_of(program, card), "/app/transactions.csv"]:
+        answer = service.http.get(address)
+        assert answer.status_code == 303 and answer.headers["location"].startswith("/sign-in?to=/app"), address
