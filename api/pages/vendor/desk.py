@@ -19,7 +19,8 @@ from api.dependencies import Parts, TheParts, VendorWith
 from api.errors import ScopeMissing, Unauthenticated
 from api.languages import Language
 from api.pages.frame import language_of, page
-from api.pages.sign_in import HOMES, SIGN_IN
+from api.pages.routing import SIGN_IN
+from api.pages.sign_in import HOMES
 from api.pages.words import Words
 from api.problems import PROBLEMS, problem_document
 from api.sessions import PERSON
