@@ -8,7 +8,7 @@ from typing import Any
 
 import segno
 from PIL import Image
-from playwright.sync_api import Page
+from playwright.sync_api import BrowserContext, Page
 
 from tests.pages.browser import Person
 from tests.service import Served, Till, ok
@@ -115,3 +115,72 @@ def fake_camera(path: Path, text: str) -> tuple[str, ...]:
         "--use-fake-device-for-media-stream",
         f"--use-file-for-fake-video-capture={path}",
     )
+
+
+# ------------------------------------------------------------------ pictures
+
+INES = ("Inês", "2846")  # Of the demo.
+
+
+def is_paired(context: BrowserContext, scene: Any) -> None:
+    pair(context.new_page(), scene.till, "Comptoir")
+
+
+def chooses(page: Page, scene: Any) -> None:
+    page.get_by_role("button", name=INES[0]).wait_for()
+
+
+def types_the_pin(page: Page, scene: Any) -> None:
+    page.get_by_role("button", name=INES[0]).click()
+    tap(page, "pin-field", INES[1][:3])
+
+
+def waits_for_a_card(page: Page, scene: Any) -> None:
+    enter(page, *INES)
+    page.locator("#scan").wait_for()
+
+
+def shows_a_card(page: Page, scene: Any) -> dict[str, Any]:
+    waits_for_a_card(page, scene)
+    card = scene.till.card(scene.programs["Kaffiskaart"]["id"], name="Léa Hoffmann")
+    ok(scene.till.post("/adjustments", {"card": card["id"], "stamps_delta": 6, "reason": "From her paper card"}))
+    find(page, card)
+    return card
+
+
+def stamps_it(page: Page, scene: Any) -> dict[str, Any]:
+    card = shows_a_card(page, scene)
+    page.locator("#stamp").click()
+    page.locator("#answer").wait_for()
+    return card
+
+
+def stamps_it_again(page: Page, scene: Any) -> None:
+    card = stamps_it(page, scene)
+    page.locator("#done").click()
+    find(page, card)
+    page.locator("#stamp").click()
+    page.locator("#answer").wait_for()
+
+
+def scans_something_else(page: Page, scene: Any) -> None:
+    waits_for_a_card(page, scene)
+    scan(page, "https://example.com/menu")
+    page.locator("#answer").wait_for()
+
+
+def asks_for_the_amount(page: Page, scene: Any) -> None:
+    waits_for_a_card(page, scene)
+    find(page, scene.till.card(scene.programs["Rousepunkten"]["id"], name="Léa Hoffmann"))
+    page.locator("#amount-open").click()
+    tap(page, "amount-field", "1840")
+
+
+def has_no_connection(page: Page, scene: Any) -> None:
+    waits_for_a_card(page, scene)
+    page.context.set_offline(True)
+    for program in ("Kaffiskaart", "Rousepunkten"):
+        find(page, scene.till.card(scene.programs[program]["id"]))
+        page.locator("#stamp").click()
+        page.locator("#done").click()
+    page.locator("#show-waiting").click()

@@ -18,6 +18,7 @@ from rich.progress import track
 from api import demo
 from api.pages.frame import LANGUAGE_COOKIE
 from tests.databases import database, shared_server
+from tests.pages import counter
 from tests.pages.browser import DESKTOP, PHONE, chromium
 from tests.service import ADMIN_KEY, AUDITOR_KEY, MASTER_KEY, Service, Till
 
@@ -51,7 +52,7 @@ class Shot:
     address: str | Callable[[Scene], str]
     language: str = "en"
     signs_in: Callable[[BrowserContext, Scene], None] | None = None
-    before: Callable[[Page, Scene], None] | None = None
+    before: Callable[[Page, Scene], object] | None = None
 
 
 def card_with(scheme: str, at_least: int, status: str = "active") -> Callable[[Scene], str]:
@@ -92,13 +93,13 @@ def send_empty(page: Page, _: Scene) -> None:
     page.locator(".error").first.wait_for()
 
 
-def signed_in(key: str) -> Callable[[BrowserContext, Scene], None]:
+def signed_in(key: Callable[[Scene], str]) -> Callable[[BrowserContext, Scene], None]:
     """Somebody who brought this key."""
 
-    def sign_in(context: BrowserContext, _: Scene) -> None:
+    def sign_in(context: BrowserContext, scene: Scene) -> None:
         page = context.new_page()
         page.goto("/sign-in")
-        page.locator("#key").fill(key)
+        page.locator("#key").fill(key(scene))
         page.locator("main button").click()
         page.wait_for_url(lambda url: "sign-in" not in url)
         page.close()
@@ -132,21 +133,12 @@ def of_the_shop(scene: Scene) -> str:
     return f"/admin/vendors/{scene.till.vendor_id}"
 
 
-ADMINISTRATOR, AUDITOR = signed_in(ADMIN_KEY), signed_in(AUDITOR_KEY)
+ADMINISTRATOR, AUDITOR = signed_in(lambda _: ADMIN_KEY), signed_in(lambda _: AUDITOR_KEY)
+OWNER = signed_in(lambda scene: scene.till.key)
 CHANGE = """
 UPDATE stored_events SET state = replace(convert_from(state, 'UTF8'), '"channel":"', '"channel": "')::bytea
 WHERE originator_id = %s AND originator_version = %s
 """
-
-
-def as_vendor(context: BrowserContext, scene: Scene) -> None:
-    """Signed in with the shop's key, as its owner does."""
-    page = context.new_page()
-    page.goto("/sign-in")
-    page.locator("#key").fill(scene.till.key)
-    page.locator("main button").click()
-    page.locator("h1").wait_for()
-    page.close()
 
 
 def card_page(scene: Scene) -> str:
@@ -188,17 +180,26 @@ SHOTS: tuple[Shot, ...] = (
     Shot("sign-in", "/sign-in"),
     Shot("sign-in-link", "/sign-in/a-link"),
     Shot("till-pair", "/till/pair"),
-    Shot("vendor-home", "/app", signs_in=as_vendor),
-    Shot("vendor-cards", "/app/cards", signs_in=as_vendor),
-    Shot("vendor-card", card_page, signs_in=as_vendor),
-    Shot("vendor-entries", "/app/transactions", signs_in=as_vendor),
-    Shot("vendor-programs", "/app/programs", signs_in=as_vendor),
-    Shot("vendor-designer", program_page, signs_in=as_vendor),
-    Shot("vendor-new-program", "/app/programs/new", signs_in=as_vendor, language="de"),
-    Shot("vendor-poster", lambda scene: program_page(scene, "/poster"), signs_in=as_vendor),
-    Shot("vendor-staff", "/app/staff", signs_in=as_vendor),
-    Shot("vendor-keys", "/app/keys", signs_in=as_vendor, before=pairs),
-    Shot("vendor-settings", "/app/settings", signs_in=as_vendor),
+    Shot("vendor-home", "/app", signs_in=OWNER),
+    Shot("vendor-cards", "/app/cards", signs_in=OWNER),
+    Shot("vendor-card", card_page, signs_in=OWNER),
+    Shot("vendor-entries", "/app/transactions", signs_in=OWNER),
+    Shot("vendor-programs", "/app/programs", signs_in=OWNER),
+    Shot("vendor-designer", program_page, signs_in=OWNER),
+    Shot("vendor-new-program", "/app/programs/new", signs_in=OWNER, language="de"),
+    Shot("vendor-poster", lambda scene: program_page(scene, "/poster"), signs_in=OWNER),
+    Shot("vendor-staff", "/app/staff", signs_in=OWNER),
+    Shot("vendor-keys", "/app/keys", signs_in=OWNER, before=pairs),
+    Shot("vendor-settings", "/app/settings", signs_in=OWNER),
+    Shot("till-staff", "/till", signs_in=counter.is_paired, before=counter.chooses),
+    Shot("till-pin", "/till", signs_in=counter.is_paired, before=counter.types_the_pin),
+    Shot("till-scan", "/till", signs_in=counter.is_paired, before=counter.waits_for_a_card),
+    Shot("till-card", "/till", signs_in=counter.is_paired, before=counter.shows_a_card),
+    Shot("till-amount", "/till", language="fr", signs_in=counter.is_paired, before=counter.asks_for_the_amount),
+    Shot("till-done", "/till", language="lb", signs_in=counter.is_paired, before=counter.stamps_it),
+    Shot("till-wait", "/till", language="de", signs_in=counter.is_paired, before=counter.stamps_it_again),
+    Shot("till-refused", "/till", signs_in=counter.is_paired, before=counter.scans_something_else),
+    Shot("till-waiting", "/till", signs_in=counter.is_paired, before=counter.has_no_connection),
 )
 
 

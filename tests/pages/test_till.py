@@ -144,6 +144,16 @@ def test_a_second_stamp_a_moment_later_is_asked_about(shop: Shop, at: Opened) ->
     assert shop.entries(card) == [STAMPED, STAMPED]
 
 
+def test_several_stamps_are_one_tap_where_the_program_allows_it(service: Service, browser: Browser, at: Opened) -> None:
+    generous = shop_at(service, browser, max_stamps_per_scan=3)
+    card, page = generous.card(), at(of=generous)
+    find(page, card)
+    expect(page.get_by_role("button", name="Give 2 stamps")).to_be_visible()
+    page.get_by_role("button", name="Give 3 stamps").click()
+    assert answer(page, "3 stamps given") == "good"
+    assert generous.office.read(card["id"])["stamp_count"] == 3
+
+
 def test_a_rule_that_says_wait_is_yellow_and_says_until_when(service: Service, browser: Browser, at: Opened) -> None:
     strict = shop_at(service, browser, cooldown_minutes=15)
     card, page = strict.card(), at(of=strict, expected=(REFUSED,))
@@ -153,6 +163,7 @@ def test_a_rule_that_says_wait_is_yellow_and_says_until_when(service: Service, b
     page.locator("#stamp").click()
     assert answer(page, "Too soon after the last stamp") == "wait"
     assert "in 15 minutes" in page.locator("#answer-lines").inner_text()
+    expect(page.locator("#show-waiting")).to_be_hidden()
 
 
 def test_what_is_no_card_is_red(at: Opened) -> None:
@@ -380,6 +391,23 @@ def test_whoever_comes_while_there_is_no_connection_is_asked_for_the_pin_before_
     enter(page)
     has_arrived(page)
     assert shop.entries(card) == [STAMPED]
+
+
+def test_nobody_sends_what_somebody_else_did(service: Service, browser: Browser, at: Opened) -> None:
+    two = shop_at(service, browser)
+    two.office.pin("8305", name="Luc")
+    service.catch_up()
+    card, page = two.card(), at(of=two, expected=(GONE,))
+    page.context.set_offline(True)
+    find(page, card)
+    page.locator("#stamp").click()
+    answer(page, "Written down")
+    page.locator("#lock").click()
+    page.context.set_offline(False)
+    enter(page, "Luc", "8305")
+    page.locator("#show-waiting").click()
+    expect(page.locator("#waiting-list")).to_contain_text("It waits for the PIN of Marie")
+    assert two.entries(card) == []
 
 
 # ------------------------------------------------------------------ who may, and who may not

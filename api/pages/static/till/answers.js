@@ -24,7 +24,8 @@ export function ofDone(kind, entry) {
 }
 
 export function ofProblem(problem) {
-  const lines = [problem.detail, problem.retry_at && again(problem.retry_at)];
+  // The detail has the time as programs read it.
+  const lines = [problem.retry_at ? again(problem.retry_at) : problem.detail];
   const saysMore = line => line && line.replace(/\.$/, "") !== problem.title;
   return { kind: WAIT.has(problem.code) ? "wait" : "bad", title: problem.title, lines: lines.filter(saysMore) };
 }

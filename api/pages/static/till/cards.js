@@ -8,6 +8,7 @@ import { grouped, moment, number, t, tn } from "./words.js";
 const TOKEN = /(?:^|[/=])([A-Za-z0-9_-]{32})(?:$|[/?#])/;
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 const DRAWN_MAX = 20;
+const SEVERAL_MAX = 5;
 
 // What was scanned or typed, as the service takes it: a number, a QR code's text alone or in a link, an id. Else null.
 export function referenceIn(text) {
@@ -63,6 +64,15 @@ export function rewardsOf(card) {
     buttons.push(rewardButton(t("Redeem: {reward}", { reward: `${reward.name} (${cost})` }), reward.id));
   }
   return buttons;
+}
+
+// Buttons for more than one stamp, where the program allows it.
+export function several(most = 1) {
+  return Array.from({ length: Math.max(0, Math.min(most, SEVERAL_MAX) - 1) }, (_, at) => {
+    const button = made("button", { type: "button", className: "button plain", text: tn("Give {count} stamp", at + 2) });
+    button.dataset.count = at + 2;
+    return button;
+  });
 }
 
 function rewardButton(label, rewardId) {

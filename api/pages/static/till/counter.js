@@ -28,7 +28,11 @@ export function begin() {
     const text = $("number").value.trim();
     if (text) read(text);
   });
-  press("stamp", () => unlessTwice("stamp", () => act("stamp", "/stamps", { card: reference, count: 1 })));
+  press("stamp", () => stamp(1));
+  $("several").addEventListener("click", event => {
+    const count = Number(event.target.closest("[data-count]")?.dataset.count);
+    if (count) stamp(count);
+  });
   press("amount-open", () => { amount.clear(); show("amount", { focus: "amount-field" }); });
   press("amount-back", () => show("card"));
   submitted("amount-form", earn);
@@ -72,14 +76,14 @@ export async function read(text) {
     card = answer.body;
     reference = card.id;
     cards.show(card);
-    $("stamp").hidden = card.program.loyalty_type === "points";
-    $("amount-open").hidden = !card.program.earn_rate;
+    const { loyalty_type: type, earn_rate: rate, max_stamps_per_scan: most } = card.program;
+    offerTo({ stamps: type !== "points", points: Boolean(rate), most });
   } else if (answer.kind === "away") {
     card = null;
     reference = found;
     cards.showUnknown(found, redeemsOffline());
-    $("stamp").hidden = desk.programs.length > 0 && desk.programs.every(one => one.loyalty_type === "points");
-    $("amount-open").hidden = currency() === null;
+    const stamps = desk.programs.length === 0 || desk.programs.some(one => one.loyalty_type !== "points");
+    offerTo({ stamps, points: currency() !== null });
   } else if (answer.kind === "unpaired") {
     return show("unpaired");
   } else {
@@ -88,6 +92,13 @@ export async function read(text) {
     return tell(told);
   }
   show("card");
+}
+
+function offerTo({ stamps, points, most = 1 }) {
+  $("stamp").hidden = !stamps;
+  $("several").replaceChildren(...(stamps ? cards.several(most) : []));
+  $("amount-open").hidden = !points;
+  $("amount-open").className = stamps ? "button plain" : "button primary";
 }
 
 // ------------------------------------------------------------------ doing
@@ -101,6 +112,7 @@ function earn() {
   unlessTwice("points", () => act("points", "/points", body));
 }
 
+const stamp = count => unlessTwice("stamp", () => act("stamp", "/stamps", { card: reference, count }));
 const redeem = rewardId => act("redeem", "/redemptions", { card: reference, ...(rewardId && { reward_id: rewardId }) });
 
 const LAST = { stamp: "last_stamp_at", points: "last_points_at", redeem: "last_redemption_at" };
@@ -134,17 +146,20 @@ async function act(kind, path, body) {
 // Send it, and show what came of it.
 async function settle(action, who = "") {
   const { sent, answer } = await working(async () => {
-    let sent = await queue.deliver(send, maySend);
+    let sent = await queue.deliver(send, maySend, action.id);
     if (sent.kind === "busy" && sent.seconds <= PATIENCE_SECONDS) {
       await new Promise(done => setTimeout(done, sent.seconds * 1000));
-      sent = await queue.deliver(send, maySend);
+      sent = await queue.deliver(send, maySend, action.id);
     }
-    return { sent, answer: await queue.takeAnswer(action.id) };
+    return { sent, answer: sent.answer ?? await queue.takeAnswer(action.id) };
   });
   if (answer?.kind === "done") return tell(answers.ofDone(action.kind, answer.body), who, undoOf(action, answer.body));
   if (answer) return tell(answers.ofProblem(answer.problem), who);
   if (sent.kind === "unpaired") return show("unpaired");
   if (sent.kind === "busy") return tell(answers.busy(), who);
+  if (action.staff && action.staff.id !== staff()?.id) {
+    return tell({ ...answers.kept(), lines: [t("It waits for the PIN of {name}.", { name: action.staff.name })] }, who);
+  }
   if (sent.kind === "done" && isReachable()) {
     unsettled = action;
     return staff() ? entrance.askPin(staff()) : entrance.chooseStaff();
@@ -158,7 +173,8 @@ export const maySend = action =>
 export async function send(action) {
   const answer = await ask("POST", action.path, { body: action.body, key: action.id, session: token() });
   renew(answer.renewed);
-  return answer;
+  const nobodyCould = answer.kind === "pin" && !action.staff && desk.staff.length === 0;
+  return nobodyCould ? { ...answer, kind: "refused" } : answer;
 }
 
 // ------------------------------------------------------------------ answering and undoing

@@ -2,7 +2,7 @@
 
 import { $, made, pad, press, say, shown, show, submitted } from "./screens.js";
 import { ofProblem } from "./answers.js";
-import { desk } from "./desk.js";
+import { desk, load } from "./desk.js";
 import { isReachable } from "./service.js";
 import { signal } from "./signals.js";
 import { isOver, leave, signIn, signInOffline, staff } from "./staff.js";
@@ -17,7 +17,11 @@ export function begin(whenIn) {
   submitted("pin-form", check);
   press("pin-back", chooseStaff);
   press("without-pin", () => entered());
-  press("lock", () => { leave(); chooseStaff(); });
+  press("lock", () => {
+    leave();
+    chooseStaff();
+    load().then(() => shown() === "staff" && listPeople());
+  });
 }
 
 export const isShown = () => ["staff", "pin"].includes(shown());
@@ -25,14 +29,18 @@ export const isShown = () => ["staff", "pin"].includes(shown());
 export function chooseStaff() {
   person = null;
   $("lock").hidden = true;
+  listPeople();
+  $("staff-offline").hidden = isReachable() || desk.staff.length === 0;
+  show("staff");
+}
+
+function listPeople() {
   $("people").replaceChildren(...desk.staff.map(one => {
     const button = made("button", { type: "button", className: "button plain person", text: one.name });
     button.addEventListener("click", () => askPin(one));
     return made("li", {}, button);
   }));
   $("nobody").hidden = desk.staff.length > 0;
-  $("staff-offline").hidden = isReachable() || desk.staff.length === 0;
-  show("staff");
 }
 
 export function askPin(one, why = t("Type your PIN.")) {

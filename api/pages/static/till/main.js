@@ -3,12 +3,12 @@
 import { $, press, say, show, shown } from "./screens.js";
 import * as camera from "./camera.js";
 import * as counter from "./counter.js";
-import { desk, load } from "./desk.js";
+import { desk, forget, load } from "./desk.js";
 import * as entrance from "./entrance.js";
 import * as queue from "./queue.js";
 import { isReachable, onReach } from "./service.js";
 import { mute, muted, stayAwake } from "./signals.js";
-import { isOver, staff } from "./staff.js";
+import { isOver, leave, staff } from "./staff.js";
 import * as waiting from "./waiting.js";
 import { listen } from "./wedge.js";
 import { t } from "./words.js";
@@ -94,7 +94,9 @@ press("settings-back", back);
 $("sound").addEventListener("change", event => mute(!event.target.checked));
 $("offline-redeeming").addEventListener("change", event => counter.setRedeemsOffline(event.target.checked));
 $("unpair").addEventListener("submit", event => {
-  if (!confirm(t("Unpair this till? It then needs a new code from the office."))) event.preventDefault();
+  if (!confirm(t("Unpair this till? It then needs a new code from the office."))) return event.preventDefault();
+  leave();
+  forget();
 });
 onReach(tellConnection);
 addEventListener("online", () => { tellConnection(); again(); });

@@ -44,8 +44,10 @@ export async function remove(order) {
 }
 
 // Send what may be sent, oldest first, until the service is away. `may` says which actions are this tab's to send.
-export function deliver(send, may) {
+// The answer to the one that somebody watches is handed over at once, as `answer`; others are kept.
+export function deliver(send, may, watched) {
   return navigator.locks.request(LOCK, async () => {
+    let own;
     for (const action of await actions()) {
       if (action.state === "done" && Date.now() - action.answered > ANSWER_KEPT_MS) await drop(action.order);
       if (action.state !== "waiting" || !may(action)) continue;
@@ -53,17 +55,19 @@ export function deliver(send, may) {
       await keep({ ...action, tries: action.tries + 1 });
       const answer = await send(action);
       if (answer.kind === "done" || answer.kind === "refused") {
-        await keep({ ...action, tries: action.tries + 1, state: answer.kind, answer, answered: Date.now() });
+        if (action.id === watched) await drop(action.order);
+        else await keep({ ...action, tries: action.tries + 1, state: answer.kind, answer, answered: Date.now() });
+        if (action.id === watched) own = answer;
         changed();
       } else if (answer.kind !== "pin") {
-        return answer;
+        return { ...answer, answer: own };
       }
     }
-    return { kind: "done" };
+    return { kind: "done", answer: own };
   });
 }
 
-// The answer to one action, for whoever stands in front of it; undefined while it waits. It is then forgotten here.
+// The answer to an action that another tab has sent; undefined while it waits. It is then forgotten here.
 export async function takeAnswer(id) {
   const action = (await actions()).find(one => one.id === id);
   if (action === undefined || action.state === "waiting") return undefined;
