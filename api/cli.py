@@ -66,6 +66,11 @@ def _serve(*, projects: bool, workers: int) -> None:
             typer.echo(f"Ready: {address}   API reference: {address}/docs")
             if database.keys.admin_key_file is not None:
                 typer.echo(f"Admin key: {database.keys.admin_key}   (kept in {database.keys.admin_key_file})")
+            if settings.demo:
+                from api.demo_pages import addresses
+
+                shown = addresses(database.url, database.keys.master_key, public_url=settings.public_url)
+                typer.echo(f"The demo's pages:\n{shown}")
             typer.echo("Stop with Ctrl-C.")
 
         if settings.demo:
