@@ -161,7 +161,7 @@ def test_a_card_is_found_and_put_right_once(
     page = signed_in(paul, shop, "/app/cards")
     page.get_by_label("Number, email or phone").fill("anna@example.lu")
     page.get_by_role("button", name="Search").click()
-    page.locator("tbody a").click()
+    page.locator(".entries a").click()
     expect(page.get_by_role("heading", name="Anna Weber")).to_be_visible()
     page.get_by_label("Stamps").fill("−2")
     page.get_by_label("Reason").first.fill("Counted twice")
