@@ -156,8 +156,8 @@ def whole(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_changed_file_is_refused_with_its_line_and_nothing_is_written(
     shop: Shop, whole: Path, server_url: str, tmp_path: Path
 ) -> None:
-    file, key_file = shutil.copy(whole, tmp_path), str(shop.service._settings.sealing_key_path)
-    lines = file.read_text().splitlines(keepends=True)
+    file, key_file = tmp_path / "changed.ndjson", str(shop.service._settings.sealing_key_path)
+    lines = whole.read_text().splitlines(keepends=True)
     number = next(number for number, line in enumerate(lines, 1) if '"line":"event"' in line) + 3
     lines[number - 1] = lines[number - 1].replace('"state":"eyJ', '"state":"eyK')
     file.write_text("".join(lines))
