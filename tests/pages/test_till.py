@@ -493,6 +493,8 @@ def test_the_till_speaks_each_language_and_keeps_nobody_out(shop: Shop, at: Open
         )
         page.evaluate("delete document.body.dataset.kind")
         told += [f"{screen}: {one}" for one in overflowing(page)]
+        if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+            told.append(f"{screen}: is wider than the window")
         if language == "en" and page.locator("main h1:visible").inner_text():
             told += [f"{screen}: {one}" for one in barriers(page)]
     assert told == []
