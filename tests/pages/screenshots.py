@@ -11,12 +11,15 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page
 from rich.progress import track
 
 from api import demo
 from api.pages.frame import LANGUAGE_COOKIE
+from projections.proofs.monitor import NAME, Monitor
+from projections.proofs.verify_statement import VerifierKey
 from tests.databases import database, shared_server
 from tests.pages import counter
 from tests.pages.browser import DESKTOP, PHONE, chromium
@@ -129,6 +132,17 @@ def verified_here(page: Page, _: Scene) -> None:
     page.locator("#browser-verdict .alert").wait_for()
 
 
+def sealed_and_checked(scene: Scene) -> str:
+    """The health of a service whose sealer ran."""
+    scene.service.seal()
+    key = VerifierKey.parse(scene.service.rows("SELECT verifier_key FROM sealing_keys")[0]["verifier_key"])
+    monitor = Monitor()
+    with psycopg.connect(scene.service.database_url, autocommit=True) as connection:
+        while not scene.service.rows("SELECT name FROM projections WHERE name = %s AND position > 0", NAME):
+            monitor.step(connection, key)
+    return "/admin/health"
+
+
 def of_the_shop(scene: Scene) -> str:
     return f"/admin/vendors/{scene.till.vendor_id}"
 
@@ -173,7 +187,7 @@ SHOTS: tuple[Shot, ...] = (
     Shot("admin-vendors", "/admin/vendors", language="fr", signs_in=ADMINISTRATOR),
     Shot("admin-vendor", of_the_shop, signs_in=ADMINISTRATOR),
     Shot("admin-programs", "/admin/programs", language="de", signs_in=ADMINISTRATOR),
-    Shot("admin-health", "/admin/health", signs_in=ADMINISTRATOR),
+    Shot("admin-health", sealed_and_checked, signs_in=ADMINISTRATOR),
     Shot("audit-card", audited("?version=17&verify=true"), signs_in=AUDITOR, before=verified_here),
     Shot("audit", "/audit", signs_in=AUDITOR),
     Shot("audit-changed", audited("?verify=true", changed_version=5), signs_in=AUDITOR, before=verified_here),

@@ -170,6 +170,10 @@ def test_a_row_changed_by_sql_raises_the_banner_with_its_version(
     assert background == "rgb(168, 35, 28)"
     expect(page.locator("#server-verdict")).to_contain_text("Version 5 is not what was recorded.")
     assert "Version 5 is not what was recorded." in verified_here(page)
+    expect(page.locator(".alarm:visible")).to_have_count(1)
+    expect(page.locator("code.other")).to_have_count(0)
+    page.emulate_media(color_scheme="dark")
+    assert banner.evaluate("one => getComputedStyle(one).backgroundColor") == background
 
 
 def test_a_history_written_anew_is_found_by_the_tree(auditor: Person, service: Service, shop: Till) -> None:
@@ -184,6 +188,7 @@ def test_a_history_written_anew_is_found_by_the_tree(auditor: Person, service: S
     expect(page.get_by_text("The chain holds")).to_be_visible()
     expect(page.locator("#server-verdict")).to_contain_text("the history was written anew")
     assert "Version 2 is not what was recorded." in verified_here(page)
+    expect(page.locator("#browser-alarm")).to_contain_text("Version 2 is not what was recorded.")
 
 
 HEAD_ANEW = "UPDATE streams SET head = decode(%s, 'hex') WHERE stream_id = %s"

@@ -99,13 +99,13 @@ function tell({ hashes, bad, checks }) {
   raise(isWrong, first);
 }
 
+// The server may have raised the same alarm already: one is enough.
 function raise(isWrong, first) {
   const alarm = document.querySelector("#browser-alarm");
-  alarm.hidden = !isWrong;
-  if (isWrong) {
-    const text = first === undefined ? section.dataset.wrong : section.dataset.bad.replace("{version}", first);
-    alarm.querySelector("p:last-child").textContent = text;
-  }
+  const text = first === undefined ? section.dataset.wrong : section.dataset.bad.replace("{version}", first);
+  const raised = document.querySelector(".alarm:not(#browser-alarm) p:last-child");
+  alarm.hidden = !isWrong || raised?.textContent === text;
+  alarm.querySelector("p:last-child").textContent = text;
 }
 
 function paragraph(text, className, tag = "p") {
