@@ -2,6 +2,7 @@
 
 import asyncio
 import csv
+import re
 from collections.abc import AsyncIterator, Callable, Iterable
 from io import StringIO
 from typing import Annotated, Any, Literal, TypeAlias
@@ -225,6 +226,8 @@ COLUMNS = (
 )
 RISKY = tuple("=+-@\t\r\n'＝＋－＠")
 """What a cell of a table is taken for a formula for when it begins with it; and the mark that keeps it from it."""
+RISKY_INSIDE = re.compile(r"[;\t\r\n]\s*[=+\-@＝＋－＠]")
+"""The same behind what some spreadsheets take for the end of a cell, whatever the quotes say."""
 
 
 def cell(value: Any) -> Any:
@@ -232,7 +235,8 @@ def cell(value: Any) -> Any:
 
     Source: OWASP, CSV Injection.
     """
-    return f"'{value}" if isinstance(value, str) and value.startswith(RISKY) else value
+    is_risky = isinstance(value, str) and (value.startswith(RISKY) or RISKY_INSIDE.search(value))
+    return f"'{value}" if is_risky else value
 
 
 def csv_row(event: dict[str, Any]) -> list[Any]:

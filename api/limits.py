@@ -3,6 +3,7 @@
 Look-ups are counted in this process; the others in the database, because all processes share them.
 """
 
+from ipaddress import IPv4Address, IPv6Network, ip_address
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -16,7 +17,14 @@ from ledger.errors import RateLimited
 
 _limiter = MovingWindowRateLimiter(MemoryStorage())
 
+# Hours long over go, a few at a time; what somebody else is taking away is left to them.
 COUNT = """
+WITH gone AS (
+    DELETE FROM rate_counts WHERE (subject, window_start) IN (
+        SELECT subject, window_start FROM rate_counts WHERE window_start < now() - interval '1 day'
+        LIMIT 100 FOR UPDATE SKIP LOCKED
+    )
+)
 INSERT INTO rate_counts AS r (subject, window_start, count) VALUES (%s, date_trunc('hour', now()), 1)
 ON CONFLICT (subject, window_start) DO UPDATE SET count = r.count + 1
 RETURNING count, ceil(extract(epoch FROM date_trunc('hour', now()) + interval '1 hour' - now()))::int
@@ -46,11 +54,22 @@ class HourlyLimit:
     async def count(self, request: Request) -> None:
         """Raises: RateLimited once this address asked too often within the hour."""
         address = request.client.host if request.client else "unknown"
-        digest = self._parts.master_key.lookup_address(address)
+        digest = self._parts.master_key.lookup_address(network_of(address))
         rows = await self._parts.reader.rows(COUNT, (f"{self._what}:{digest}",))
         count, seconds = rows[0]
         if count > self._per_hour:
             raise RateLimited(retry_after_seconds=max(seconds, 1))
+
+
+def network_of(address: str) -> str:
+    """Whom an address belongs to: of IPv6 everybody has 64 bits for themselves."""
+    try:
+        ip = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(ip, IPv4Address):
+        return str(ip)
+    return str(ip.ipv4_mapped or IPv6Network((ip, 64), strict=False))
 
 
 async def _lookups(parts: TheParts) -> LookupLimit:

@@ -232,6 +232,7 @@ NOBODYS: dict[str, str] = {
     " reward_value_minor reverses_id shortfall status_after local_date program_version occurred_at recorded_at position"
     " card_version",
     "refusals": "program_id vendor_id kind refusal location_id terminal_id actor_type channel at version position",
+    "one_time_codes": "digest purpose vendor_id details expires_at",
     "other_events": "position stream_type version event_name vendor_id program_id location_id terminal_id actor_type"
     " occurred_at recorded_at",
     "staff_pins": "vendor_id program_id operations is_active failed_attempts locks_in_a_row locked_until version"

@@ -7,7 +7,7 @@ the policy below allows scripts and styles from files of ours alone.
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.datastructures import Headers
@@ -129,9 +129,8 @@ def switches(language: Language, scope: Scope) -> list[dict[str, Any]]:
 
 def local_path(text: str) -> str:
     """A path of ours to go back to: `/` in place of anything that could lead elsewhere."""
-    parts = urlsplit(text)
-    is_ours = text.startswith("/") and not parts.netloc and not parts.scheme
-    is_plain = text.isascii() and text.isprintable() and "\\" not in text and not text.startswith("//")
+    is_ours = text.startswith("/") and not text.startswith("//")
+    is_plain = text.isascii() and text.isprintable() and "\\" not in text
     return text if is_ours and is_plain else "/"
 
 

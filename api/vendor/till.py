@@ -85,7 +85,11 @@ class Till:
         external_ref: str | None = None,
     ) -> Response:
         caller = replace(self.caller, location_id=body.location_id) if body.location_id else self.caller
-        caller = _dated(caller, body.occurred_at)
+        too_late: InvalidValue | None = None
+        try:
+            caller = _dated(caller, body.occurred_at)
+        except InvalidValue as error:
+            too_late = error
         session = None
         if self.session_token is not None:
             session = self.parts.ledger.staff.session(self.session_token, caller=caller)
@@ -94,6 +98,8 @@ class Till:
             raise PinRequired
         staff_id = session.staff.pin_id if session else body.staff_pin_id
         once = once_for(self.request, caller.vendor_id, self.key, body, staff_id)
+        if too_late is not None:  # What was recorded in time finds its answer for as long as it is remembered.
+            return self._answer(await self._known_or(once, too_late), session)
 
         async def ask(acting: Caller) -> Outcome:
             return await command(

@@ -91,7 +91,11 @@ def disorder(url: str) -> None:
         }
         card_id = rng.choice(cards)
         reference = rng.choice((None, "A-1", "pos:ticket:99311"))
-        event = stamped(n, order_reference=reference) if n % 2 else bought(7, n, external_ref=reference)
+        event = (
+            stamped(n, order_reference=reference)
+            if n % 2
+            else bought(7, n, external_ref=reference and f"{reference}/{n}")
+        )
         store.append(("card", card_id, [event]), **envelope)
     passes = ApplePassIssued(MONDAY, cards[0], uuid4(), "pass.lu.example", uuid4().hex)
     store.append(("wallet_pass", wallet_pass_id(cards[0]), [passes]))
@@ -338,7 +342,7 @@ def test_no_cell_is_taken_for_a_formula(searched: Service) -> None:
     rows = list(csv.DictReader(StringIO(response.text, newline="")))
     assert len(rows) > 5 and {row["terminal_id"] for row in rows} == {"'@home"}
     assert not [cell for row in rows for cell in row.values() if cell.startswith(tuple("=+-@\t\r"))]
-    for text in ("=1+1", "+1", "-1", "@a", "\ta", "\ra", "'a", "＝1"):
+    for text in ("=1+1", "+1", "-1", "@a", "\ta", "\ra", "'a", "＝1", "a;=1+1", "a\n @b"):
         assert cell(text) == f"'{text}"
     assert [cell(value) for value in ("a=1", "", None, -1)] == ["a=1", "", None, -1]
 

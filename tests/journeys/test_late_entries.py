@@ -46,6 +46,16 @@ def test_what_is_too_long_ago_is_refused(shop: Till) -> None:
     assert "7 days" in str(told)
 
 
+def test_what_was_recorded_in_time_finds_its_answer_however_late_it_is_asked_for_again(
+    service: Service, shop: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card, at = shop.card(shop.program()["id"])["id"], ago(days=6.9)
+    first = ok(shop.stamp(card, key="late", occurred_at=at))
+    monkeypatch.setattr("api.vendor.till.LATE_MAX", timedelta(days=6))
+    assert ok(shop.stamp(card, key="late", occurred_at=at)) == first
+    problem(shop.stamp(card, key="never", occurred_at=at), 422, "validation_failed")
+
+
 def test_the_cooldown_is_measured_by_the_services_clock(shop: Till) -> None:
     card = shop.card(shop.program(cooldown_minutes=15)["id"])["id"]
     ok(shop.stamp(card, occurred_at=ago(hours=5)))

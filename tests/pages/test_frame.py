@@ -85,7 +85,8 @@ def test_the_language_is_switched_without_a_script_and_stays(person: Callable[..
 
 
 @pytest.mark.parametrize(
-    "elsewhere", ["https://evil.example/", "//evil.example", "/\\evil.example", "javascript:alert(1)", "", "/a\r\nb"]
+    "elsewhere",
+    ["https://evil.example/", "//evil.example", "/\\evil.example", "//[", "javascript:alert(1)", "", "/a\r\nb"],
 )
 def test_switching_the_language_leads_nowhere_else(elsewhere: str) -> None:
     assert local_path(elsewhere) == "/"

@@ -44,7 +44,8 @@ log = structlog.get_logger("api.pages.customer.open_cards")
 
 def is_waiting(scope: Scope) -> bool:
     """Whether this request only waits: it is counted here, and not among those that are worked on."""
-    return scope["path"].endswith("/changes") and _ADDRESS.fullmatch(scope["path"]) is not None
+    path = scope["path"]
+    return scope["method"] == "GET" and path.endswith("/changes") and _ADDRESS.fullmatch(path) is not None
 
 
 class OpenCards:

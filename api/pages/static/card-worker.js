@@ -41,7 +41,8 @@ async function newest(request, page) {
   const pages = await caches.open(PAGES);
   try {
     const answer = await fetch(request);
-    await put(pages, page, answer.clone());
+    if (answer.status >= 500) return (await pages.match(page)) ?? answer;
+    await put(pages, page, answer.clone()).catch(() => {});
     return answer;
   } catch (error) {
     const kept = await pages.match(page);

@@ -13,7 +13,7 @@ async function refresh() {
     const answer = await fetch(live.dataset.part, { headers: { "If-None-Match": tag, Accept: "text/html" } });
     if (answer.status === 404 || answer.status === 410) return location.reload();
     if (answer.status === 200) show(await answer.text(), answer.headers.get("ETag"));
-    if (answer.status < 400) isOffline(false);
+    if (answer.status < 400 || answer.status >= 500) isOffline(answer.status >= 500);
   } catch {
     isOffline(true);
   } finally {

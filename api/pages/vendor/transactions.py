@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import AsyncIterator
-from datetime import date, datetime, time, timedelta
+from datetime import MAXYEAR, MINYEAR, date, datetime, time, timedelta
 from io import StringIO
 from typing import Any
 from uuid import UUID
@@ -13,6 +13,7 @@ from starlette.responses import Response, StreamingResponse
 
 from api.cursors import decode_cursor
 from api.dependencies import Public
+from api.event_search import cell
 from api.pages.routing import PageRoute
 from api.pages.vendor import entries
 from api.pages.vendor.cards import programs_of
@@ -49,8 +50,6 @@ COLUMNS = (
     "authenticated_by",
     "channel",
 )
-# A spreadsheet takes what begins with one of these for a formula.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @router.get("/app/transactions")
@@ -139,8 +138,7 @@ def _cell(value: Any) -> Any:
     """Numbers as they are; text so that no spreadsheet runs it."""
     if value is None or isinstance(value, int):
         return value
-    text = str(value)
-    return "'" + text if text.startswith(FORMULA) else text
+    return cell(str(value))
 
 
 def _wanted(desk: Desk, programs: dict[str, str], asked: dict[str, str]) -> dict[str, Any]:
@@ -163,6 +161,7 @@ def _day(text: str) -> str:
 
 def _midnight(text: str, zone: ZoneInfo) -> datetime | None:
     try:
-        return datetime.combine(date.fromisoformat(text), time(), zone)
+        day = date.fromisoformat(text)
     except ValueError:
         return None
+    return datetime.combine(day, time(), zone) if MINYEAR < day.year < MAXYEAR else None

@@ -41,7 +41,7 @@ async function show(version, rel = "") {
   asked = new AbortController();
   try {
     const answer = await fetch(`${form.dataset.replay}?version=${version}`, { signal: asked.signal });
-    if (!answer.ok) throw new Error(String(answer.status));
+    if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
     pane.innerHTML = await answer.text();
     const here = new URL(location.href);
     here.searchParams.set("version", version);

@@ -126,7 +126,9 @@ const TWICE = {
 async function unlessTwice(kind, work) {
   const operation = kind === "points" ? "earn" : kind;
   if (card && !card.allowed.find(one => one.operation === operation)?.is_allowed) return work();
-  const mine = (await queue.waiting()).filter(one => one.kind === kind && one.body.card === reference).map(one => one.at);
+  if (isWorking) return;
+  const waiting = await working(queue.waiting);
+  const mine = waiting.filter(one => one.kind === kind && one.body.card === reference).map(one => one.at);
   const times = [card?.[LAST[kind]], ...mine].filter(Boolean).map(secondsSince);
   const seconds = Math.min(...times, Infinity);
   if (seconds >= AGAIN_SECONDS) return work();
@@ -139,7 +141,7 @@ async function unlessTwice(kind, work) {
 async function act(kind, path, body) {
   if (isWorking) return;
   const label = card?.card_number ?? (/^\d{12}$/.test(reference) ? reference : "");
-  const action = await queue.add({ kind, path, body, label, vendor: desk.vendor.id, staff: staff() });
+  const action = await working(() => queue.add({ kind, path, body, label, vendor: desk.vendor.id, staff: staff() }));
   await settle(action, card && cards.nameOf(card));
 }
 

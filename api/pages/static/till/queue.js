@@ -47,7 +47,7 @@ export async function remove(order) {
 // The answer to the one that somebody watches is handed over at once, as `answer`; others are kept.
 export function deliver(send, may, watched) {
   return navigator.locks.request(LOCK, async () => {
-    let own;
+    let own, failed;
     for (const action of await actions()) {
       if (action.state === "done" && Date.now() - action.answered > ANSWER_KEPT_MS) await drop(action.order);
       if (action.state !== "waiting" || !may(action)) continue;
@@ -59,11 +59,13 @@ export function deliver(send, may, watched) {
         else await keep({ ...action, tries: action.tries + 1, state: answer.kind, answer, answered: Date.now() });
         if (action.id === watched) own = answer;
         changed();
+      } else if (answer.kind === "away" && answer.problem) {
+        failed = answer;  // The service is there and fails at this one: others need not wait for it.
       } else if (answer.kind !== "pin") {
         return { ...answer, answer: own };
       }
     }
-    return { kind: "done", answer: own };
+    return { ...(failed ?? { kind: "done" }), answer: own };
   });
 }
 

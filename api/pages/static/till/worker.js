@@ -34,7 +34,8 @@ async function page(request) {
   const cache = await caches.open(NAME);
   try {
     const answer = await fetch(request, { signal: AbortSignal.timeout(PATIENCE_MS) });
-    if (answer.ok && !answer.redirected) await cache.put(PAGE, answer.clone());
+    if (answer.status >= 500) return (await cache.match(PAGE)) ?? answer;
+    if (answer.ok && !answer.redirected) await cache.put(PAGE, answer.clone()).catch(() => {});
     return answer;
   } catch (error) {
     const kept = await cache.match(PAGE);
