@@ -1,5 +1,6 @@
 """What every test may ask for. The database server starts once, before the workers do, and they share it."""
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any, NamedTuple
@@ -45,6 +46,11 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest ones first: else one process still works on them when all others are done."""
     items.sort(key=lambda item: not item.nodeid.endswith(LONG))
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Two for each processor: half of the time a test waits, for a phone, a lock, or a process that starts."""
+    return 2 * (os.cpu_count() or 1)
 
 
 def pytest_configure_node(node: Any) -> None:
