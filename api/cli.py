@@ -96,8 +96,8 @@ def migrate() -> None:
 def project() -> None:
     """Keep the query tables up with the stream, until Ctrl-C."""
     from api.database import opened
+    from api.following import project_until_stopped
     from api.logs import configure
-    from api.serving import project_until_stopped
     from api.settings import read_settings
 
     settings = read_settings()
@@ -110,8 +110,8 @@ def project() -> None:
 def seal() -> None:
     """Sign checkpoints over everything recorded, until Ctrl-C. Run it beside `serve`; `run` does it by itself."""
     from api.database import opened
+    from api.following import seal_until_stopped
     from api.logs import configure
-    from api.serving import seal_until_stopped
     from api.settings import read_settings
 
     settings = read_settings()
@@ -124,8 +124,8 @@ def seal() -> None:
 def sync_wallets() -> None:
     """Tell phones what changed, until Ctrl-C. Run it beside `serve` and `project`."""
     from api.database import opened
+    from api.following import sync_until_stopped
     from api.logs import configure
-    from api.serving import sync_until_stopped
     from api.settings import read_settings, variable
 
     settings = read_settings()

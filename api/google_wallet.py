@@ -6,7 +6,7 @@ keeps nothing from starting.
 
 import asyncio
 import hmac
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
@@ -22,7 +22,6 @@ from api.wallets import pass_texts
 from ledger.commands.caller import utc_now
 from ledger.seal import MasterKey
 from wallet_sync.google_callback import Callback, verified
-from wallet_sync.google_client import GoogleClient
 from wallet_sync.google_issuer import Issuer
 from wallet_sync.google_link import save_link
 from wallet_sync.google_pictures import drawn
@@ -118,10 +117,6 @@ def read_account(file: Path) -> Mapping[str, Any]:
     except (ValueError, KeyError, TypeError, AttributeError):
         raise GoogleAccountUnfit(f"{named}: {file} is no key file of a service account, as Google makes it.") from None
     return account
-
-
-def google_client(settings: Settings, account: Mapping[str, Any], pace: Callable[[], Awaitable[None]]) -> GoogleClient:
-    return GoogleClient(account, base_url=settings.google_api_url, token_url=settings.google_token_url, pace=pace)
 
 
 def google_wallet_state(settings: Settings) -> tuple[bool, str]:

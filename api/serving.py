@@ -1,13 +1,10 @@
-"""Running the service: HTTP, the projector beside it, and an embedded database that is brought back when it dies."""
+"""Running the service: HTTP, its followers beside it, and an embedded database that is brought back when it dies."""
 
 import asyncio
 import os
 import signal
 import socket
-import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -22,9 +19,6 @@ from api.logs import configure
 from api.main import create_app
 from api.pages.customer.open_cards import leave_all
 from api.settings import Settings, read_settings, variable
-from api.syncing import sync
-from projections.proofs.sealer import Sealer
-from projections.read_model import Projector
 
 REVIVE_SECONDS = 0.25
 
@@ -41,7 +35,7 @@ class Server(uvicorn.Server):
 
 def run_all(settings: Settings, database: Database, *, projects: bool, ready: Callable[[str], None]) -> None:
     """Serve until SIGINT or SIGTERM; with `projects` processes beside this one keep tables and phones up, and seal."""
-    wanted: dict[str, Sequence[str | None]] = {"api.projecting": (), "api.sealing": _for_sealing(settings)}
+    wanted: dict[str, Sequence[str | None]] = {"api.projecting": (), "api.sealing": for_sealing(settings)}
     if settings.has_wallets:
         wanted["api.syncing"] = ()
     children = [
@@ -179,38 +173,9 @@ def _config(settings: Settings, app: FastAPI) -> uvicorn.Config:
     )
 
 
-def project_until_stopped(database: Database) -> None:
-    """Keep the query tables up until SIGINT or SIGTERM."""
-    _until_stopped(database, Projector(database.url, database.keys.master_key).run)
-
-
-def sync_until_stopped(settings: Settings, database: Database) -> None:
-    """Keep the wallets up until SIGINT or SIGTERM."""
-    _until_stopped(database, lambda stop: sync(settings, database.url, database.keys.master_key, stop))
-
-
-def seal_until_stopped(settings: Settings, database: Database) -> None:
-    """Seal what is recorded until SIGINT or SIGTERM."""
-    key_path, new_key_name = _for_sealing(settings)
-    _until_stopped(database, Sealer(database.url, Path(key_path), new_key_name=new_key_name).run)
-
-
-def _for_sealing(settings: Settings) -> tuple[str, str | None]:
+def for_sealing(settings: Settings) -> tuple[str, str | None]:
     """Where the sealing key lies, and the name of a first one where it is made by itself: with the embedded database.
 
     With a database of one's own whoever keeps the keys makes it.
     """
     return str(settings.sealing_key_path), settings.checkpoint_name if settings.is_embedded else None
-
-
-def _until_stopped(database: Database, work: Callable[[threading.Event], None]) -> None:
-    stop = threading.Event()
-    for signal_number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signal_number, lambda *_: stop.set())
-    thread = threading.Thread(target=work, args=(stop,))
-    thread.start()
-    while thread.is_alive():
-        thread.join(REVIVE_SECONDS)
-        if not stop.is_set():
-            with suppress(Exception):
-                database.revive()

@@ -12,7 +12,7 @@ import structlog
 from psycopg_pool import AsyncConnectionPool
 
 from api import child
-from api.google_wallet import GoogleAccountUnfit, google_client, google_issuer, read_account
+from api.google_wallet import GoogleAccountUnfit, google_issuer, read_account
 from api.settings import Settings, read_settings
 from api.wallets import apple_key_files
 from ledger.commands import Ledger
@@ -24,7 +24,7 @@ from wallet_sync.apple_certificates import AppleKeysUnfit, Signer
 from wallet_sync.apple_key_ring import KeyRing
 from wallet_sync.apple_push import ApplePush
 from wallet_sync.apple_pushes import push_due
-from wallet_sync.farewells import push_farewells
+from wallet_sync.farewell_pushes import push_farewells
 from wallet_sync.google_client import GoogleClient
 from wallet_sync.google_writes import keep_pace, write_due
 from wallet_sync.subscriber import Subscriber
@@ -144,7 +144,12 @@ class _Google:
         if self._client is None or account != self._account:
             await self.close()
             self._account = account
-            self._client = google_client(self._settings, account, partial(keep_pace, self._ledger.reader))
+            self._client = GoogleClient(
+                account,
+                base_url=self._settings.google_api_url,
+                token_url=self._settings.google_token_url,
+                pace=partial(keep_pace, self._ledger.reader),
+            )
         return await write_due(self._ledger, self._issuer, self._client, utc_now, random.Random())
 
     async def close(self) -> None:

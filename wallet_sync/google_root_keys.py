@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-import httpx2
 import structlog
 
 from wallet_sync.google_callback import CallbackRefused, RootKey, root_keys
@@ -45,6 +44,8 @@ class RootKeys:
         return not self._keys or min(key.expires_at for key in self._keys) - BEFORE_THE_END <= now
 
     async def _fetch(self) -> None:
+        import httpx2  # Megabytes that every API process would hold, and this is all it asks of others.
+
         try:
             async with httpx2.AsyncClient(timeout=TIMEOUT_SECONDS) as http:
                 response = await http.get(self._url)

@@ -16,11 +16,11 @@ from starlette.responses import HTMLResponse, Response
 
 from api.decisions import tell_decision
 from api.dependencies import AnyPrincipal, TheParts, TheReader, VendorWith
-from api.pages.card_story import STATUSES, Line, difference, lines, newest_first, refused
+from api.pages.card_story import Line, difference, lines, newest_first, refused
 from api.pages.customer.showing import places
 from api.pages.frame import accent_address, language_of, page
 from api.pages.routing import PageRoute
-from api.pages.words import Words
+from api.pages.words import STATUSES, Words
 from ledger.commands.caller import utc_now
 from ledger.commands.references import CardReference
 from ledger.decision import Stream

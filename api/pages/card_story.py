@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, assert_never
 from uuid import UUID
 
-from api.pages.words import Words
+from api.pages.words import STATUSES, Words
 from api.problems import PROBLEMS
 from ledger.card import (
     Card,
@@ -48,13 +48,6 @@ CHANNELS = {
     "wallet": "In a wallet",
     "import": "Brought in from another system",
     "system": "By the service itself",
-}
-STATUSES = {
-    "active": "Active",
-    "suspended": "Suspended",
-    "closed": "Closed",
-    "replaced": "Replaced",
-    "erased": "Erased",
 }
 UNREADABLE = "This event cannot be read any more."
 SENTENCES = (*ACTORS.values(), *CHANNELS.values(), *STATUSES.values(), UNREADABLE)

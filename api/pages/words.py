@@ -1,5 +1,6 @@
 """What templates say and how: sentences of the catalogue, counts, days, moments, numbers and money in one language."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -17,6 +18,14 @@ NAMES: dict[Language, str] = {"en": "English", "fr": "Français", "de": "Deutsch
 """Each language by its own name."""
 LOCALES: dict[Language, str] = {"en": "en_GB", "fr": "fr_FR", "de": "de_DE", "lb": "lb_LU"}
 """How days, numbers and money are written: as in Europe."""
+STATUSES: Mapping[str, str] = {
+    "active": "Active",
+    "suspended": "Suspended",
+    "closed": "Closed",
+    "replaced": "Replaced",
+    "erased": "Erased",
+}
+"""What a card can be, for those who work with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +52,15 @@ class Words:
     def signed(self, number: int) -> str:
         """With its sign, a true minus: +1, −10."""
         return f"{'+' if number > 0 else '−' if number < 0 else ''}{self.number(abs(number))}"
+
+    def changed(self, entry: Mapping[str, Any]) -> str:
+        """What an entry of table loyalty_transactions changed, such as `+2 stamps`; empty where nothing did."""
+        units = (
+            (entry["stamps_delta"], "{count} stamp", "{count} stamps"),
+            (entry["points_delta"], "{count} point", "{count} points"),
+        )
+        told = [self.count(one, many, abs(delta), count=self.signed(delta)) for delta, one, many in units if delta]
+        return ", ".join(told)
 
     def money(self, minor: int, currency: str) -> str:
         """Minor units of a currency, such as 420 of EUR."""

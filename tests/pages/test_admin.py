@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from playwright.sync_api import expect
 
-from api.pages.chart import HEIGHT, bars
+from api.pages.chart import STUB, bars
 from tests.pages.browser import DESKTOP, SMALL, Person, barriers, overflowing
 from tests.pages.test_audit import CANARY, signed_in
 from tests.service import ADMIN_KEY, AUDITOR_KEY, Service, Till, ok
@@ -49,10 +49,10 @@ def test_figures_and_a_chart_tell_of_the_last_days(admin: Person, service: Servi
 
 def test_bars_reach_from_the_ground_to_the_highest_day() -> None:
     chart = bars({date(2026, 3, 1): 4, date(2026, 3, 3): 2}, days=3, today=date(2026, 3, 3))
-    assert [(bar.count, bar.y, bar.height) for bar in chart.bars] == [
-        (4, 0, HEIGHT),
-        (0, HEIGHT, 0),
-        (2, HEIGHT / 2, HEIGHT / 2),
+    assert [(bar.count, bar.y + bar.height, bar.height) for bar in chart.bars] == [
+        (4, chart.foot, chart.foot),
+        (0, chart.foot, STUB),
+        (2, chart.foot, chart.foot / 2),
     ]
     assert (chart.highest, chart.total) == (4, 6)
 

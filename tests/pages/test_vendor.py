@@ -14,10 +14,11 @@ from playwright.sync_api import Page, expect
 from api.languages import LANGUAGES
 from api.pages.vendor import designer
 from api.pages.vendor.desk import DONE, PARTS
-from api.pages.vendor.entries import EVENTS, KINDS, STATUSES
+from api.pages.vendor.entries import EVENTS, KINDS
 from api.pages.vendor.keys import SCOPE_WORDS
 from api.pages.vendor.staff import ROLES
 from api.pages.vendor.transactions import KINDS_ASKED, TYPES
+from api.pages.words import STATUSES
 from tests.api.test_languages import catalogue, texts
 from tests.browser import Browser
 from tests.pages.browser import DESKTOP, SMALL, Person, barriers, overflowing, picture_of

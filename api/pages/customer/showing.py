@@ -129,12 +129,4 @@ def _line(row: Mapping[str, Any], words: Words, zone: str) -> Line:
     note = row["reward_description"] or ""
     if row["purchase_amount_minor"] is not None:
         note = words.money(row["purchase_amount_minor"], row["currency"])
-    changes = [
-        words.count(one, many, abs(delta), count=words.signed(delta))
-        for delta, one, many in (
-            (row["stamps_delta"], "{count} stamp", "{count} stamps"),
-            (row["points_delta"], "{count} point", "{count} points"),
-        )
-        if delta
-    ]
-    return Line(title, note, ", ".join(changes), words.brief(row["occurred_at"], zone))
+    return Line(title, note, words.changed(row), words.brief(row["occurred_at"], zone))

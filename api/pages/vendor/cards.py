@@ -15,6 +15,7 @@ from api.dependencies import Public, facts
 from api.pages.routing import PageRoute, read_form
 from api.pages.vendor import entries
 from api.pages.vendor.desk import FINE, Desk, Form, TheDesk, Wrong, filled, to, whole
+from api.pages.words import STATUSES
 from api.paging import LatestFirst, NewestFirst
 from api.vendor import adjustments, stamps
 from api.vendor import cards as api_cards
@@ -47,7 +48,7 @@ async def show_cards(
         desk.parts,
         window,
         UUID(program_id) if program_id in programs else None,
-        status if status in entries.STATUSES else None,  # type: ignore[arg-type]
+        status if status in STATUSES else None,  # type: ignore[arg-type]
         asked["q"] or None,
     )
     words, zone = desk.words, desk.vendor["timezone"]
@@ -57,7 +58,7 @@ async def show_cards(
             "number": grouped(card["card_number"]),
             "program": programs.get(str(card["program_id"]), ""),
             "balance": balance(card, desk),
-            "status": words.text(entries.STATUSES[card["status"]]),
+            "status": words.text(STATUSES[card["status"]]),
             "kind": entries.STATUS_KINDS.get(card["status"], "plain"),
             "since": words.day(card["created_at"], zone),
         }
@@ -69,7 +70,7 @@ async def show_cards(
         asked=asked,
         is_filtered=any(asked.values()),
         programs=list(programs.items()),
-        statuses=[(code, words.text(name)) for code, name in entries.STATUSES.items()],
+        statuses=[(code, words.text(name)) for code, name in STATUSES.items()],
         query={name: value for name, value in asked.items() if value},
         next_cursor=page["next_cursor"],
         is_first=cursor is None,
@@ -107,7 +108,7 @@ async def _card_page(
         card=card,
         number=grouped(card["card_number"]),
         balance=balance(card, desk),
-        state=desk.words.text(entries.STATUSES[card["status"]]),
+        state=desk.words.text(STATUSES[card["status"]]),
         kind=entries.STATUS_KINDS.get(card["status"], "plain"),
         since=desk.words.day(card["created_at"], desk.vendor["timezone"]),
         days=entries.days(told),

@@ -22,13 +22,6 @@ KINDS: Mapping[str, str] = {
     "card_status_changed": "Card changed",
     "card_details_changed": "Details changed",
 }
-STATUSES: Mapping[str, str] = {
-    "active": "Active",
-    "suspended": "Suspended",
-    "closed": "Closed",
-    "replaced": "Replaced",
-    "erased": "Forgotten",
-}
 STATUS_KINDS: Mapping[str, str] = {"active": "good", "suspended": "warning", "erased": "plain"}
 EVENTS: Mapping[str, str] = {
     "card-suspended": "Card suspended",
@@ -55,7 +48,7 @@ def told(row: Mapping[str, Any], words: Words, zone: str, staff: Mapping[Any, st
         "id": str(row["id"]),
         "what": what,
         "detail": detail,
-        "delta": delta(row, words),
+        "delta": words.changed(row),
         "card_id": str(row["card_id"]),
         "at": words.moment(row["occurred_at"], zone),
         "clock": words.clock(row["occurred_at"], zone),
@@ -65,20 +58,6 @@ def told(row: Mapping[str, Any], words: Words, zone: str, staff: Mapping[Any, st
         "reverses_id": row["reverses_id"],
         "type": row["transaction_type"],
     }
-
-
-def delta(row: Mapping[str, Any], words: Words) -> str:
-    """`+2 stamps`, in the reader's language; empty where nothing changed."""
-    parts = []
-    if stamps := row["stamps_delta"]:
-        parts.append(sign(stamps) + words.count("{count} stamp", "{count} stamps", abs(stamps)))
-    if points := row["points_delta"]:
-        parts.append(sign(points) + words.count("{count} point", "{count} points", abs(points)))
-    return ", ".join(parts)
-
-
-def sign(number: int) -> str:
-    return "+" if number > 0 else "\u2212"
 
 
 async def staff_names(reader: Reader, vendor_id: Any) -> dict[Any, str]:

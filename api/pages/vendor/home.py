@@ -4,14 +4,13 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from babel.dates import format_skeleton
 from fastapi import APIRouter
 from starlette.responses import Response
 
 from api.dependencies import Public
+from api.pages.chart import bars
 from api.pages.routing import PageRoute
 from api.pages.vendor import entries
-from api.pages.vendor.chart import Bar, bars
 from api.pages.vendor.desk import Desk, TheDesk
 from ledger.commands.caller import utc_now
 from ledger.vendor import TILL_PREFIX
@@ -43,7 +42,7 @@ async def show_home(desk: TheDesk) -> Response:
     return desk.page(
         "home.html",
         figures=_figures(desk, now_told.total, then_told.total, people),
-        chart=_chart(desk, now_told.by_day, today),
+        chart=bars({day: _visits(told) for day, told in now_told.by_day.items()}, days=DAYS, today=today),
         entries=[entries.told(row, desk.words, desk.vendor["timezone"], staff) for row in rows],
         steps=await _steps(desk, now_told.cards),
         has_numbers=True,
@@ -79,15 +78,8 @@ def _change(value: int, earlier: int) -> int | None:
     return None if earlier == 0 else round((value - earlier) * 100 / earlier)
 
 
-def _chart(desk: Desk, by_day: dict[date, Activity], today: date) -> dict[str, Any]:
-    """Stamps and purchases of each day."""
-    shown = [today - timedelta(days=n) for n in range(DAYS - 1, -1, -1)]
-    counts = [(day, _visits(by_day.get(day, Activity()))) for day in shown]
-    named = [(format_skeleton("MMMd", day, locale=desk.language), count) for day, count in counts]
-    return bars([Bar(name, count, f"{name}: {desk.words.number(count)}") for name, count in named])
-
-
 def _visits(activity: Activity) -> int:
+    """Stamps and purchases."""
     return activity.stamps_issued + activity.purchases
 
 
