@@ -21,6 +21,17 @@ from api.pages.customer.open_cards import leave_all
 from api.settings import Settings, read_settings, variable
 
 REVIVE_SECONDS = 0.25
+PROXIES = [
+    "127.0.0.0/8",
+    "::1",
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "169.254.0.0/16",
+    "fc00::/7",
+    "fe80::/10",
+]
+"""Where a proxy of one's own stands: this machine and private networks (RFC 1918, 3927, 4193 and 4291)."""
 
 log = structlog.get_logger("api.serving")
 
@@ -125,6 +136,7 @@ def serve_with_workers(settings: Settings, database: Database, workers: int) -> 
         **_OPTIONS,
         timeout_graceful_shutdown=int(settings.shutdown_seconds_max),
         proxy_headers=settings.trust_proxy,
+        forwarded_allow_ips=os.environ.get("FORWARDED_ALLOW_IPS") or PROXIES,
     )
 
 
@@ -170,6 +182,7 @@ def _config(settings: Settings, app: FastAPI) -> uvicorn.Config:
         **_OPTIONS,
         timeout_graceful_shutdown=int(settings.shutdown_seconds_max),
         proxy_headers=settings.trust_proxy,
+        forwarded_allow_ips=os.environ.get("FORWARDED_ALLOW_IPS") or PROXIES,
     )
 
 

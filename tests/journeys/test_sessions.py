@@ -463,9 +463,14 @@ def test_whoever_guesses_is_slowed_down_and_shuts_nobody_else_out(own_service: S
     with Service(own_service.database_url, sign_ins_per_hour=5, trust_proxy=True) as service:
         shop = service.shop()
         guesser = Browser(service.http)
+        ways = ("203.0.113.7", "203.0.113.7, 10.0.0.2", "198.51.100.9, 203.0.113.7, fd00::2")  # The last one is forged.
         tries = [
-            guesser.send("POST", path, {"Sec-Fetch-Site": "same-origin", "X-Forwarded-For": "203.0.113.7"}, data=given)
-            for path, given in (("/sign-in", {"key": "llk_a"}), ("/sign-in/abc", {}), ("/till/pair", {"code": "A"})) * 2
+            guesser.send("POST", path, {"Sec-Fetch-Site": "same-origin", "X-Forwarded-For": way}, data=given)
+            for way, (path, given) in zip(
+                ways * 2,
+                (("/sign-in", {"key": "llk_a"}), ("/sign-in/abc", {}), ("/till/pair", {"code": "A"})) * 2,
+                strict=True,
+            )
         ]
         assert [answer.status_code for answer in tries] == [401] * 5 + [429]
         assert int(tries[-1].headers["retry-after"]) <= 3600
