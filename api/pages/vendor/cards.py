@@ -29,28 +29,43 @@ from projections import loyalty_programs, loyalty_transactions
 router = APIRouter(dependencies=[Public], route_class=PageRoute, include_in_schema=False)
 
 SHOWN = 25
+CONTACT_CHARACTERS_MAX = 254
 ONCE = re.compile(r"[!-~]{1,255}")
 CHOICES_MAX = 200
 DONE: Mapping[str, str] = {"suspend": "suspended", "reinstate": "reinstated", "close": "closed", "replace": "replaced"}
 
 
 @router.get("/app/cards")
-async def show_cards(
-    desk: TheDesk, q: str = "", status: str = "", program_id: str = "", cursor: str | None = None
-) -> Response:
-    """Newest first; by number, email or phone, state and program."""
+async def show_cards(desk: TheDesk, status: str = "", program_id: str = "", cursor: str = "") -> Response:
+    """Newest first; by state and program."""
     desk.needs("read", "cards")
+    return await _cards_page(desk, {"q": "", "status": status, "program_id": program_id}, cursor)
+
+
+@router.post("/app/cards")
+async def find_cards(desk: TheDesk) -> Response:
+    """By number, email or phone too; a form, so that nobody's contact stands in an address. A single card is shown."""
+    desk.needs("read", "cards")
+    form = await read_form(desk.request)
+    asked = {name: form.get(name, "").strip()[:CONTACT_CHARACTERS_MAX] for name in ("q", "status", "program_id")}
+    if not asked["q"]:
+        return to("/app/cards", **{name: value for name, value in asked.items() if value})
+    return await _cards_page(desk, asked, form.get("cursor", ""))
+
+
+async def _cards_page(desk: Desk, asked: dict[str, str], cursor: str) -> Response:
     window = NewestFirst(SHOWN, None if not cursor else decode_cursor(cursor, datetime, UUID))
     programs = await programs_of(desk)
-    asked = {"q": q.strip()[:254], "status": status, "program_id": program_id}
     page = await api_cards.list_cards(
         desk.caller,
         desk.parts,
         window,
-        UUID(program_id) if program_id in programs else None,
-        status if status in STATUSES else None,  # type: ignore[arg-type]
+        UUID(asked["program_id"]) if asked["program_id"] in programs else None,
+        asked["status"] if asked["status"] in STATUSES else None,  # type: ignore[arg-type]
         asked["q"] or None,
     )
+    if asked["q"] and len(page["items"]) == 1 and not cursor:
+        return to(f"/app/cards/{page['items'][0]['id']}")
     words, zone = desk.words, desk.vendor["timezone"]
     found = [
         {
@@ -73,7 +88,7 @@ async def show_cards(
         statuses=[(code, words.text(name)) for code, name in STATUSES.items()],
         query={name: value for name, value in asked.items() if value},
         next_cursor=page["next_cursor"],
-        is_first=cursor is None,
+        is_first=not cursor,
     )
 
 
