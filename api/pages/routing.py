@@ -23,6 +23,7 @@ from api.pages.frame import LANGUAGE_COOKIE, LANGUAGE_SECONDS, accent_content, l
 SAFE = ("GET", "HEAD", "OPTIONS")
 FIELDS_MAX = 100
 SIGN_IN = "/sign-in"
+BY_HTMX = "hx-request"
 
 
 class PageRoute(APIRoute):
@@ -40,12 +41,32 @@ class PageRoute(APIRoute):
             try:
                 return await handle(request)
             except Unauthenticated:
-                if request.method != "GET":
-                    raise
-                here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-                return RedirectResponse(f"{SIGN_IN}?to={quote(here)}", 303, {"Cache-Control": "no-store"})
+                return _to_sign_in(request)
 
         return ours_alone
+
+
+def _to_sign_in(request: Request) -> Response:
+    """To signing in, and back. A script that asked for a part of a page is told to leave the page as a whole.
+
+    Source: htmx 4, request headers HX-Request and HX-Current-URL, response header HX-Redirect.
+    """
+    address = f"{SIGN_IN}?to={quote(_page_before(request))}"
+    if BY_HTMX in request.headers:
+        return Response(status_code=204, headers={"HX-Redirect": address, "Cache-Control": "no-store"})
+    return RedirectResponse(address, 303, {"Cache-Control": "no-store"})
+
+
+def _page_before(request: Request) -> str:
+    """The page somebody was on or asked for; for a form the one it stands on, which has no answer to a GET."""
+    address = str(request.url)
+    if request.method not in SAFE or BY_HTMX in request.headers:
+        address = request.headers.get("hx-current-url") or request.headers.get("referer", "")
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return "/"
+    return local_path(parts.path + (f"?{parts.query}" if parts.query else ""))
 
 
 def is_ours(headers: Headers, public_url: str) -> bool:

@@ -279,6 +279,22 @@ def test_the_phone_follows_while_somebody_types(person: People, shop: Till) -> N
     expect(page.get_by_role("heading", name="Zopf card")).to_be_visible()
 
 
+def test_a_session_that_ended_while_somebody_types_leads_to_signing_in_and_back(
+    person: People, service: Service, busy_shop: tuple[Till, dict[str, Any], dict[str, Any]]
+) -> None:
+    shop, program, _ = busy_shop
+    key = service.admin.api_key(shop.vendor_id)
+    address = f"/app/programs/{program['id']}"
+    page = signed_in(person(window=DESKTOP), service.till(key["key"], shop.vendor_id), address)
+    assert service.admin.delete(f"/vendors/{shop.vendor_id}/api-keys/{key['id']}").status_code == 204
+    page.get_by_label("Name of the program").press_sequentially("!")
+    page.wait_for_url(f"**/sign-in?to={address}")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")
+    page.locator("#key").fill(shop.key)
+    page.locator("main button").click()
+    page.wait_for_url("**" + address)
+
+
 def test_publishing_makes_a_version_and_somebody_elses_is_not_overwritten(
     person: People, service: Service, busy_shop: tuple[Till, dict[str, Any], dict[str, Any]]
 ) -> None:
@@ -471,6 +487,18 @@ def test_another_vendors_things_are_not_there(
     ):
         assert stranger.get(address).status_code == 404
     assert stranger.submit(f"/app/cards/{card['id']}/life/close", reason="x").status_code == 404
+
+
+def test_a_form_sent_after_the_session_ended_leads_back_to_its_page(service: Service) -> None:
+    for said, to in (
+        ({"Referer": "http://here/app/settings?a=1"}, "/app/settings%3Fa%3D1"),
+        ({"HX-Request": "true", "HX-Current-URL": "http://here/app/programs/new"}, "/app/programs/new"),
+        ({"Referer": "http://[", "HX-Current-URL": "//["}, "/"),
+        ({}, "/"),
+    ):
+        answer = Browser(service.http).send("POST", "/app/settings", {"Sec-Fetch-Site": "same-origin", **said}, data={})
+        found = answer.headers["hx-redirect" if "HX-Request" in said else "location"]
+        assert (answer.status_code, found) == (204 if "HX-Request" in said else 303, f"/sign-in?to={to}")
 
 
 def test_nobody_gets_in_without_signing_in(

@@ -7,7 +7,7 @@ set of rules, and whatever the API refuses is told beside the field.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeAlias, TypeVar
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from fastapi import Depends, Request
 from pydantic import BaseModel, ValidationError
@@ -16,10 +16,9 @@ from starlette.responses import RedirectResponse, Response
 
 from api.auth import Principal
 from api.dependencies import Parts, TheParts, VendorWith
-from api.errors import ScopeMissing, Unauthenticated
+from api.errors import ScopeMissing
 from api.languages import Language
 from api.pages.frame import language_of, page
-from api.pages.routing import SIGN_IN
 from api.pages.sign_in import HOMES
 from api.pages.words import Words
 from api.problems import PROBLEMS, problem_document
@@ -137,13 +136,8 @@ class Desk:
 
 
 async def _desk(request: Request, parts: TheParts) -> Desk:
-    """Whoever is not signed in is sent to do so, and comes back here."""
-    try:
-        principal = await parts.sessions.identify(request, PERSON)
-    except Unauthenticated:
-        here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-        to = f"?to={quote(here)}" if request.method == "GET" else ""
-        raise HTTPException(303, headers={"Location": SIGN_IN + to}) from None
+    """Raises: Unauthenticated, which `PageRoute` answers by leading to signing in."""
+    principal = await parts.sessions.identify(request, PERSON)
     if principal.kind != "api_key" or principal.vendor_id is None:
         raise HTTPException(303, headers={"Location": HOMES[principal.kind]})
     caller = VendorWith(*SCOPES).caller(request, principal, None)
