@@ -27,7 +27,7 @@ from api.in_flight import InFlight
 from api.key_files import Keys
 from api.middleware import Admission, BodyLimit, Requests, StraightToTheTill
 from api.pages import admin as admin_pages
-from api.pages import audit, audit_card, routing, sign_in, till
+from api.pages import audit, audit_card, routing, sign_in, start, till
 from api.pages.customer import cards as customer_cards
 from api.pages.customer import joining, leaving, wallet_buttons
 from api.pages.customer.open_cards import OpenCards, is_waiting
@@ -85,6 +85,7 @@ VENDOR = (programs, cards, customers, adjustments, entries, decisions, events, p
 PUBLIC = (public_programs, public_cards, public_passes, public_checkpoint, public_google, apple_web_service)
 PAGES = (
     routing,
+    start,
     sign_in,
     till,
     customer_cards,

@@ -173,6 +173,7 @@ def pairs(page: Page, _: Scene) -> None:
 
 
 SHOTS: tuple[Shot, ...] = (
+    Shot("start", "/"),
     Shot("nothing-here", "/nothing-here"),
     Shot("join", joining("Kaffiskaart"), language="lb"),
     Shot("join-points", joining("Rousepunkten"), language="fr"),

@@ -22,7 +22,7 @@ from api.pages.routing import is_ours
 from api.pages.words import Words
 from api.problems import PROBLEMS
 from tests.api.test_languages import catalogue, texts
-from tests.pages.browser import SMALL, Person, barriers, overflowing
+from tests.pages.browser import DESKTOP, SMALL, Person, barriers, overflowing
 from tests.service import Service
 from wallet_sync.colours import contrast, parsed
 
@@ -65,6 +65,30 @@ def test_a_refusal_keeps_nobody_out(person: Callable[..., Person]) -> None:
     anna = person(language="de", window=SMALL)
     anna.expected = ["404"]
     page = anna.opens("/nothing-here")
+    assert barriers(page) == [] and overflowing(page) == []
+
+
+# ------------------------------------------------------------------ the start page
+
+
+def test_the_start_page_leads_to_every_part_and_names_nobody(person: Callable[..., Person], service: Service) -> None:
+    service.shop(name="Café Zopf")
+    page = person(window=DESKTOP).opens("/")
+    page.get_by_role("link", name="Audit").click()
+    page.wait_for_url("**/sign-in?to=/audit")
+    answer = service.http.get("/", headers=BROWSER)
+    links = [
+        link for link in re.findall(r"href=\"(/[^\"]*)\"", answer.text) if not link.startswith(("/static", "/lang"))
+    ]
+    assert links == ["/till", "/app", "/admin", "/audit", "/docs", "/openapi.json"]
+    assert [link for link in links if service.http.get(link).status_code not in (200, 303)] == []
+    assert answer.status_code == 200 and "Zopf" not in answer.text
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_start_page_keeps_nobody_out(person: Callable[..., Person], language: str) -> None:
+    page = person(language=language, window=SMALL).opens("/")
+    assert page.locator("html").get_attribute("lang") == language
     assert barriers(page) == [] and overflowing(page) == []
 
 
