@@ -166,12 +166,12 @@ def test_a_card_is_found_and_put_right_once(
     page.get_by_role("button", name="Search").click()
     expect(page.get_by_role("heading", name="Anna Weber")).to_be_visible()
     page.get_by_label("Stamps").fill("−2")
-    page.get_by_label("Reason").first.fill("Counted twice")
+    page.locator("#reason").fill("Counted twice")
     page.get_by_role("button", name="Change the balance").dblclick()
     expect(page.get_by_role("status")).to_contain_text("The balance is changed.")
     assert shop.read(card["id"])["stamp_count"] == 3
     page.get_by_label("Stamps").fill("many")
-    page.get_by_label("Reason").first.fill("x")
+    page.locator("#reason").fill("x")
     page.get_by_role("button", name="Change the balance").click()
     expect(page.locator("#stamps_delta-error")).to_contain_text("Must be a whole number")
 
@@ -219,6 +219,62 @@ def test_whom_a_shop_searches_for_stands_in_no_log(database_url: str, tmp_path: 
         assert browser.submit("/app/cards", q="nobody@example.lu").status_code == 200
         logged = (tmp_path / "log").read_text()
     assert "/app/cards" in logged and "example.lu" not in logged and "%40" not in logged
+
+
+def test_an_entry_is_taken_back_once_and_both_stay(
+    person: People, service: Service, busy_shop: tuple[Till, dict[str, Any], dict[str, Any]]
+) -> None:
+    shop, _, card = busy_shop
+    bought = ok(shop.post("/points", {"card": card["id"], "purchase_amount_minor": 900, "currency": "EUR"}))
+    ok(shop.post(f"/entries/{bought['entry_id']}/reversal", {"reason": "Returned", "amount_minor": 400}))
+    service.catch_up()
+    page = signed_in(person(window=SMALL), shop, f"/app/cards/{card['id']}")
+    expect(page.locator(".take-back")).to_have_count(6)  # Of the purchase a part is left.
+    page.locator(".take-back summary").first.click()
+    assert barriers(page) == [] and overflowing(page) == []
+    page.locator(".take-back[open]").get_by_label("Reason").fill("Wrong customer")
+    page.get_by_role("button", name="Yes, take it back").dblclick()
+    expect(page.get_by_role("status")).to_contain_text("Taken back.")
+    expect(page.locator(".take-back")).to_have_count(5)
+    expect(page.locator(".entries .gone")).to_have_count(1)
+    expect(page.locator(".entries li").first).to_contain_text("Purchase taken back · Wrong customer")
+    assert shop.read(card["id"])["points_balance"] == 0 and shop.read(card["id"])["stamp_count"] == 5
+    page.locator(".take-back summary").first.click()
+    page.locator(".take-back[open]").get_by_label("Reason").fill("Stamped twice")
+    page.get_by_role("button", name="Yes, take it back").click()
+    expect(page.locator(".take-back")).to_have_count(4)
+    assert shop.read(card["id"])["stamp_count"] == 4
+    address = page.locator(".take-back form").first.get_attribute("action") or ""
+    browser, once = Browser(service.http), str(uuid4())
+    browser.submit("/sign-in", key=shop.key)
+    assert [browser.submit(address, reason="x", once=once).status_code for _ in range(2)] == [303, 303]
+    assert shop.read(card["id"])["stamp_count"] == 3
+
+
+def test_what_cannot_be_taken_back_is_refused_in_words(
+    person: People, service: Service, busy_shop: tuple[Till, dict[str, Any], dict[str, Any]]
+) -> None:
+    shop, _, card = busy_shop
+    paul = person()
+    paul.expected = ["409", "422"]
+    page = signed_in(paul, shop, f"/app/cards/{card['id']}")
+    form = page.locator(".take-back").first
+    form.locator("summary").click()
+    form.get_by_label("Reason").fill(" ")
+    form.get_by_role("button").click()
+    expect(form.locator(".error")).to_be_visible()
+    entry = form.locator("form").get_attribute("action") or ""
+    ok(shop.post(f"/entries/{entry.split('/')[-2]}/reversal", {"reason": "Meanwhile"}))
+    form.get_by_label("Reason").fill("Stamped twice")
+    form.get_by_role("button").click()
+    expect(page.get_by_role("alert")).to_contain_text("This entry is reversed already")
+    assert shop.read(card["id"])["stamp_count"] == 4
+    other = service.till(service.admin.api_key(shop.vendor_id, "read", "cards", "earn")["key"], shop.vendor_id)
+    assert signed_in(person(), other, f"/app/cards/{card['id']}").locator(".take-back").count() == 0
+    browser = Browser(service.http)
+    browser.submit("/sign-in", key=other.key)
+    assert browser.submit(entry, reason="x").status_code == 403
+    assert shop.read(card["id"])["stamp_count"] == 4
 
 
 def test_a_lost_card_leads_to_the_new_one(
@@ -464,6 +520,7 @@ def test_another_sites_form_does_nothing(
     for path, fields in (
         (f"/app/cards/{card['id']}/adjust", {"stamps_delta": "5", "reason": "x", "once": str(uuid4())}),
         (f"/app/cards/{card['id']}/life/close", {"reason": "x"}),
+        (f"/app/cards/{card['id']}/entries/{uuid4()}/take-back", {"reason": "x"}),
         (f"/app/programs/{program['id']}/deactivate", {}),
         ("/app/keys", {"name": "X", "scope-read": "yes"}),
         ("/app/settings", {"name": "X", "timezone": "UTC", "language-en": "yes"}),

@@ -19,7 +19,9 @@ from api.pages.words import STATUSES
 from api.paging import LatestFirst, NewestFirst
 from api.vendor import adjustments, stamps
 from api.vendor import cards as api_cards
+from api.vendor import entries as api_entries
 from api.vendor.till import Till
+from ledger.card import Reversed
 from ledger.commands.caller import utc_now
 from ledger.commands.references import CardReference
 from ledger.errors import Refused
@@ -32,6 +34,7 @@ SHOWN = 25
 CONTACT_CHARACTERS_MAX = 254
 ONCE = re.compile(r"[!-~]{1,255}")
 CHOICES_MAX = 200
+REVERSIBLE = ("stamp_earned", "points_earned", "stamp_redeemed", "points_redeemed")
 DONE: Mapping[str, str] = {"suspend": "suspended", "reinstate": "reinstated", "close": "closed", "replace": "replaced"}
 
 
@@ -111,7 +114,9 @@ async def _card_page(
     page = window.page(rows)
     staff = await entries.staff_names(parts.reader, vendor_id)
     told = [entries.told(row, desk.words, desk.vendor["timezone"], staff) for row in page["items"]]
-    undone = {str(row["reverses_id"]) for row in rows if row["reverses_id"]}
+    stream = await parts.reader.stream(card_id)
+    assert stream is not None
+    undone = {str(row["id"]) for row in page["items"] if _is_undone(row, stream.state.reversed)}
     allowed = [
         {"operation": one.operation, "why": one.refusal and desk.what_is_wrong(one.refusal).sentence}
         for one in await parts.ledger.till.allowed(reference, vendor_id)
@@ -128,11 +133,18 @@ async def _card_page(
         since=desk.words.day(card["created_at"], desk.vendor["timezone"]),
         days=entries.days(told),
         undone=undone,
+        may_be_undone={str(row["id"]) for row in page["items"] if row["transaction_type"] in REVERSIBLE} - undone,
         allowed=allowed,
         next_cursor=page["next_cursor"],
         is_first=cursor is None,
         form=form or {},
     )
+
+
+def _is_undone(row: Mapping[str, Any], done: Mapping[str, Reversed]) -> bool:
+    """Whether nothing of an entry is left to take back: purchases may be refunded in part."""
+    taken = done.get(str(row["id"]))
+    return taken is not None and taken.amount_minor >= (row["purchase_amount_minor"] or 0)
 
 
 def _is_given(program: Mapping[str, Any], operation: str) -> bool:
@@ -145,25 +157,34 @@ def _is_given(program: Mapping[str, Any], operation: str) -> bool:
 async def stamp(card_id: UUID, desk: TheDesk) -> Response:
     """A stamp by hand, where the program asks for nobody's PIN."""
 
-    async def act(form: Form) -> str:
+    async def act(form: Form) -> Response:
         given: dict[str, Any] = {"card": str(card_id), "count": whole(form.get("count") or "1")}
-        await stamps.stamp_card(stamps.StampRequest.model_validate(given), _till(desk, form, "earn"))
-        return "stamped"
+        return await stamps.stamp_card(stamps.StampRequest.model_validate(given), _till(desk, form, "earn"))
 
-    return await _act(desk, card_id, act)
+    return await _act(desk, card_id, "stamped", act)
 
 
 @router.post("/app/cards/{card_id}/adjust")
 async def adjust(card_id: UUID, desk: TheDesk) -> Response:
-    async def act(form: Form) -> str:
+    async def act(form: Form) -> Response:
         given: dict[str, Any] = {"card": str(card_id), "reason": form.get("reason", "")}
         given |= {name: whole(text) for name, text in filled(form, "stamps_delta", "points_delta").items()}
-        await adjustments.adjust_balance(
+        return await adjustments.adjust_balance(
             adjustments.AdjustmentRequest.model_validate(given), _till(desk, form, "adjust")
         )
-        return "adjusted"
 
-    return await _act(desk, card_id, act)
+    return await _act(desk, card_id, "adjusted", act)
+
+
+@router.post("/app/cards/{card_id}/entries/{entry_id}/take-back")
+async def take_back(card_id: UUID, entry_id: UUID, desk: TheDesk) -> Response:
+    """An entry, with all that is left of it."""
+
+    async def act(form: Form) -> Response:
+        asked = api_entries.ReversalRequest.model_validate({"reason": form.get("reason", "")})
+        return await api_entries.reverse_entry(entry_id, asked, _till(desk, form, "reverse"))
+
+    return await _act(desk, card_id, "taken-back", act, str(entry_id))
 
 
 @router.post("/app/cards/{card_id}/life/{action}")
@@ -182,12 +203,20 @@ async def change_life(card_id: UUID, action: api_cards.Life, desk: TheDesk) -> R
     return to(f"/app/cards/{there}", done=DONE[action])
 
 
-async def _act(desk: Desk, card_id: UUID, act: Callable[[Form], Awaitable[str]]) -> Response:
+async def _act(
+    desk: Desk, card_id: UUID, done: str, act: Callable[[Form], Awaitable[Response]], action: str = ""
+) -> Response:
+    """The card's page, once it tells of what was done; or what is wrong with the form, which is named by `action`."""
     form = await read_form(desk.request)
     try:
-        return to(f"/app/cards/{card_id}", done=await act(form))
+        answer = await act(form)
     except (ValidationError, Refused) as error:
-        return await _card_page(desk, card_id, desk.what_is_wrong(error), form)
+        return await _card_page(desk, card_id, desk.what_is_wrong(error), {**form, "action": action})
+    parts = desk.parts
+    await parts.waiter.wait_for(
+        int(answer.headers.get("X-Ledger-Position", 0)), timeout_seconds=parts.settings.min_position_wait_seconds
+    )
+    return to(f"/app/cards/{card_id}", done=done)
 
 
 def _till(desk: Desk, form: Form, scope: str) -> Till:

@@ -49,6 +49,7 @@ DONE: Mapping[str, str] = {
     "deactivated": "The program is closed. Rewards can still be redeemed for a while.",
     "adjusted": "The balance is changed.",
     "stamped": "Stamped.",
+    "taken-back": "Taken back. What was taken back stays in the history.",
     "suspended": "The card is suspended.",
     "reinstated": "The card can be used again.",
     "closed": "The card is closed.",
