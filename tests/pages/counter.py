@@ -119,7 +119,7 @@ def fake_camera(path: Path, text: str) -> tuple[str, ...]:
 
 # ------------------------------------------------------------------ pictures
 
-INES = ("Inês", "2846")  # Of the demo.
+INES, LUC = ("Inês", "2846"), ("Luc", "7391")  # Of the demo.
 
 
 def is_paired(context: BrowserContext, scene: Any) -> None:
@@ -184,3 +184,20 @@ def has_no_connection(page: Page, scene: Any) -> None:
         page.locator("#stamp").click()
         page.locator("#done").click()
     page.locator("#show-waiting").click()
+
+
+def finds_what_somebody_left(page: Page, scene: Any) -> None:
+    """Inês stamped two cards without a connection and went; Luc discarded one of them."""
+    waits_for_a_card(page, scene)
+    page.context.set_offline(True)
+    for _ in range(2):
+        find(page, scene.till.card(scene.programs["Kaffiskaart"]["id"]))
+        page.locator("#stamp").click()
+        page.locator("#done").click()
+    page.locator("#lock").click()
+    page.context.set_offline(False)
+    enter(page, *LUC)
+    page.locator("#show-waiting").click()
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.locator("#waiting-list .danger").first.click()
+    page.locator("#waiting-list li:not(:has(button))").wait_for()

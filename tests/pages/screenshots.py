@@ -172,6 +172,11 @@ def pairs(page: Page, _: Scene) -> None:
     page.locator(".code-big").wait_for()
 
 
+def takes_back(page: Page, _: Scene) -> None:
+    page.locator(".take-back summary").first.click()
+    page.locator(".take-back[open] input[name=reason]").fill("Stamped twice")
+
+
 SHOTS: tuple[Shot, ...] = (
     Shot("start", "/"),
     Shot("nothing-here", "/nothing-here"),
@@ -198,6 +203,7 @@ SHOTS: tuple[Shot, ...] = (
     Shot("vendor-home", "/app", signs_in=OWNER),
     Shot("vendor-cards", "/app/cards", signs_in=OWNER),
     Shot("vendor-card", card_page, signs_in=OWNER),
+    Shot("vendor-take-back", card_page, signs_in=OWNER, before=takes_back),
     Shot("vendor-entries", "/app/transactions", signs_in=OWNER),
     Shot("vendor-programs", "/app/programs", signs_in=OWNER),
     Shot("vendor-designer", program_page, signs_in=OWNER),
@@ -214,6 +220,7 @@ SHOTS: tuple[Shot, ...] = (
     Shot("till-done", "/till", language="lb", signs_in=counter.is_paired, before=counter.stamps_it),
     Shot("till-wait", "/till", language="de", signs_in=counter.is_paired, before=counter.stamps_it_again),
     Shot("till-refused", "/till", signs_in=counter.is_paired, before=counter.scans_something_else),
+    Shot("till-left", "/till", language="de", signs_in=counter.is_paired, before=counter.finds_what_somebody_left),
     Shot("till-waiting", "/till", signs_in=counter.is_paired, before=counter.has_no_connection),
 )
 

@@ -1,6 +1,7 @@
 """The till as staff use it: a card is found, stamped, undone and redeemed, with and without a connection."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -407,6 +408,101 @@ def test_nobody_sends_what_somebody_else_did(service: Service, browser: Browser,
     enter(page, "Luc", "8305")
     page.locator("#show-waiting").click()
     expect(page.locator("#waiting-list")).to_contain_text("It waits for the PIN of Marie")
+    assert two.entries(card) == []
+
+
+def test_what_was_done_while_nobody_was_there_is_nobodys_who_comes_later(
+    service: Service, person: Callable[..., Person]
+) -> None:
+    office = service.shop()
+    card = office.card(office.program()["id"])
+    somebody = person()
+    somebody.expected = ["net::ERR_FAILED"]
+    page = pair(somebody.context.new_page(), office)
+    page.get_by_role("button", name="Go on without a PIN").click()
+    find(page, card)
+    page.route("**/stamps", lambda route: route.abort())
+    page.locator("#stamp").click()
+    answer(page, "Written down")
+    office.pin("8305", name="Luc")
+    page.reload()
+    page.get_by_role("button", name="Luc").wait_for()
+    expect(page.locator("#waiting-count")).to_have_text("1 to send")
+    enter(page, "Luc", "8305")
+    page.unroute("**/stamps")
+    has_arrived(page)
+    service.catch_up()
+    told = ok(office.get(f"/cards/{card['id']}/transactions"))["items"]
+    assert [one["staff_pin_id"] for one in told if one["transaction_type"] == "stamp_earned"] == [None]
+
+
+def test_who_works_without_a_pin_is_told_when_one_is_needed_and_asked_who_it_is(
+    service: Service, person: Callable[..., Person]
+) -> None:
+    office = service.shop()
+    card = office.card(office.program(require_staff_pin=True)["id"])
+    somebody = person()
+    somebody.expected = [REFUSED]
+    page = pair(somebody.context.new_page(), office)
+    page.get_by_role("button", name="Go on without a PIN").click()
+    office.pin("8305", name="Luc")
+    find(page, card)
+    page.locator("#stamp").click()
+    assert answer(page, "A staff PIN is needed") == "wait"
+    page.locator("#done").click()
+    enter(page, "Luc", "8305")
+    expect(page.locator("#number")).to_be_visible()
+    assert STAMPED not in [event["name"] for event in service.events(card["id"])]
+
+
+@pytest.fixture
+def left(service: Service, browser: Browser, at: Opened) -> tuple[Shop, dict[str, Any], Page]:
+    """Marie stamped a card without a connection and went; Luc is at the till and looks at what waits."""
+    two = shop_at(service, browser)
+    two.office.pin("8305", name="Luc")
+    service.catch_up()
+    card, page = two.card(), at(of=two, expected=(GONE,), window=SMALL, language="de")
+    page.context.set_offline(True)
+    find(page, card)
+    page.locator("#stamp").click()
+    answer(page, "Notiert")
+    page.locator("#lock").click()
+    page.context.set_offline(False)
+    enter(page, "Luc", "8305")
+    page.locator("#show-waiting").click()
+    expect(page.locator("#waiting-list")).to_contain_text("wartet auf die PIN von Marie")
+    return two, card, page
+
+
+def test_what_waits_for_somebody_says_since_when_and_is_sent_by_them(left: tuple[Shop, dict[str, Any], Page]) -> None:
+    two, card, page = left
+    expect(page.locator("#waiting-list .quiet")).to_have_text(re.compile(r"^Marie · \d\d:\d\d · vor \d+ Sekunden?$"))
+    assert barriers(page) == [] and overflowing(page) == []
+    page.get_by_role("button", name="Marie: PIN eingeben").click()
+    tap_pin(page, PIN)
+    has_arrived(page)
+    assert two.entries(card) == [STAMPED]
+
+
+def test_what_waits_for_somebody_is_discarded_by_another_and_stays_listed(
+    left: tuple[Shop, dict[str, Any], Page],
+) -> None:
+    two, card, page = left
+    page.once("dialog", lambda dialog: dialog.dismiss())
+    page.get_by_role("button", name="Verwerfen").click()
+    expect(page.locator("#show-waiting")).to_be_visible()
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Verwerfen").click()
+    expect(page.locator("#waiting-list")).to_contain_text("Verworfen von Luc")
+    expect(page.locator("#show-waiting")).to_be_hidden()
+    page.locator("#lock").click()
+    enter(page)
+    page.reload()
+    expect(page.locator("#number")).to_be_visible()
+    page.locator("#show-settings").click()
+    page.locator("#settings-waiting").click()
+    expect(page.locator("#waiting-list")).to_contain_text("Verworfen von Luc")
+    assert barriers(page) == [] and overflowing(page) == []
     assert two.entries(card) == []
 
 

@@ -3,7 +3,7 @@
 import { $, made, pad, press, say, show, shown, speak, submitted } from "./screens.js";
 import * as answers from "./answers.js";
 import * as cards from "./cards.js";
-import { currency, desk } from "./desk.js";
+import { currency, desk, load } from "./desk.js";
 import * as entrance from "./entrance.js";
 import * as queue from "./queue.js";
 import { ask, isReachable, secondsSince } from "./service.js";
@@ -52,6 +52,7 @@ export function ready() {
   clearTimers();
   card = reference = null;
   $("number").value = "";
+  if (!staff() && desk.staff.length > 0) return entrance.chooseStaff();
   show("scan");
   const text = readEarlier, action = unsettled;
   readEarlier = unsettled = null;
@@ -163,8 +164,9 @@ async function settle(action, who = "") {
     return tell({ ...answers.kept(), lines: [t("It waits for the PIN of {name}.", { name: action.staff.name })] }, who);
   }
   if (sent.kind === "done" && isReachable()) {
+    if (!(await queue.waiting()).some(one => one.id === action.id)) return ready();  // Discarded in another tab.
     unsettled = action;
-    return staff() ? entrance.askPin(staff()) : entrance.chooseStaff();
+    return entrance.askPin(staff());
   }
   tell(answers.kept(), who, () => takeBack(action));
 }
@@ -172,11 +174,14 @@ async function settle(action, who = "") {
 export const maySend = action =>
   action.vendor === desk.vendor?.id && (!action.staff || (token() !== null && action.staff.id === staff().id));
 
+// As it was made: what was done while nobody was at the till is nobody's who comes later.
 export async function send(action) {
-  const answer = await ask("POST", action.path, { body: action.body, key: action.id, session: token() });
+  const session = action.staff ? token() : null;
+  const answer = await ask("POST", action.path, { body: action.body, key: action.id, session });
   renew(answer.renewed);
-  const nobodyCould = answer.kind === "pin" && !action.staff && desk.staff.length === 0;
-  return nobodyCould ? { ...answer, kind: "refused" } : answer;
+  if (answer.kind !== "pin" || action.staff) return answer;
+  await load();  // Perhaps somebody has a PIN by now.
+  return { ...answer, kind: "refused" };
 }
 
 // ------------------------------------------------------------------ answering and undoing

@@ -6,7 +6,7 @@ import { actions, drop, keep } from "./store.js";
 import { now } from "./service.js";
 
 const LOCK = "till-queue";
-const ANSWER_KEPT_MS = 60_000;
+const KEPT_MS = { done: 60_000, discarded: 30 * 86_400_000 };
 const told = new BroadcastChannel("till-queue");
 const listeners = new Set();
 
@@ -30,13 +30,10 @@ export async function add(action) {
   return kept;
 }
 
-export async function waiting() {
-  return (await actions()).filter(action => action.state === "waiting");
-}
-
-export async function refused() {
-  return (await actions()).filter(action => action.state === "refused");
-}
+const inState = async state => (await actions()).filter(action => action.state === state);
+export const waiting = () => inState("waiting");
+export const refused = () => inState("refused");
+export const discarded = () => inState("discarded");
 
 export async function remove(order) {
   await drop(order);
@@ -49,14 +46,14 @@ export function deliver(send, may, watched) {
   return navigator.locks.request(LOCK, async () => {
     let own, failed;
     for (const action of await actions()) {
-      if (action.state === "done" && Date.now() - action.answered > ANSWER_KEPT_MS) await drop(action.order);
+      if (Date.now() - action.settled > KEPT_MS[action.state]) await drop(action.order);
       if (action.state !== "waiting" || !may(action)) continue;
       if (!navigator.onLine) return { kind: "away" };
       await keep({ ...action, tries: action.tries + 1 });
       const answer = await send(action);
       if (answer.kind === "done" || answer.kind === "refused") {
         if (action.id === watched) await drop(action.order);
-        else await keep({ ...action, tries: action.tries + 1, state: answer.kind, answer, answered: Date.now() });
+        else await keep({ ...action, tries: action.tries + 1, state: answer.kind, answer, settled: Date.now() });
         if (action.id === watched) own = answer;
         changed();
       } else if (answer.kind === "away" && answer.problem) {
@@ -72,9 +69,19 @@ export function deliver(send, may, watched) {
 // The answer to an action that another tab has sent; undefined while it waits. It is then forgotten here.
 export async function takeAnswer(id) {
   const action = (await actions()).find(one => one.id === id);
-  if (action === undefined || action.state === "waiting") return undefined;
+  if (action?.answer === undefined) return undefined;
   await remove(action.order);
   return action.answer;
+}
+
+// Never to be sent, said by somebody here. It stays in the list for a while, with their name.
+export function discard(id, by) {
+  return navigator.locks.request(LOCK, async () => {
+    const action = (await actions()).find(one => one.id === id);
+    if (action?.state !== "waiting") return;
+    await keep({ ...action, state: "discarded", by, settled: Date.now() });
+    changed();
+  });
 }
 
 // Take back what was never sent. False where it was: then only the service can undo it.

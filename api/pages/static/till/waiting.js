@@ -1,18 +1,22 @@
-// What has not arrived yet, and what was refused while nobody looked: counted at the top, and listed.
+// What has not arrived yet, what was refused while nobody looked, and what somebody discarded: counted at the top, and
+// listed.
 
-import { $, made, press, say, show } from "./screens.js";
+import { $, made, press, show } from "./screens.js";
 import { ofProblem, WHAT } from "./answers.js";
+import { maySend } from "./counter.js";
 import { desk } from "./desk.js";
+import { askPin } from "./entrance.js";
 import * as queue from "./queue.js";
+import { secondsSince } from "./service.js";
 import { staff, token } from "./staff.js";
 import { signal } from "./signals.js";
-import { clock, grouped, t, tn } from "./words.js";
+import { ago, grouped, moment, t, tn } from "./words.js";
 
 let refusedBefore = 0;
 
 export function begin({ send, back }) {
   queue.onChange(count);
-  press("show-waiting", () => { list(); show("waiting"); });
+  for (const id of ["show-waiting", "settings-waiting"]) press(id, () => { list(); show("waiting"); });
   press("waiting-back", back);
   press("send-now", send);
   return count();
@@ -32,31 +36,57 @@ export async function count() {
 }
 
 async function list() {
-  const [waiting, refused] = [await queue.waiting(), await queue.refused()];
-  $("waiting-list").replaceChildren(...refused.map(row), ...waiting.map(row));
-  $("waiting-none").hidden = waiting.length + refused.length > 0;
-  $("send-now").hidden = waiting.length === 0;
+  const [refused, waiting, discarded] = [await queue.refused(), await queue.waiting(), await queue.discarded()];
+  $("waiting-list").replaceChildren(...[...refused, ...waiting, ...discarded].map(row));
+  $("waiting-none").hidden = $("waiting-list").childElementCount > 0;
+  $("send-now").hidden = !waiting.some(maySend);
 }
 
 function row(action) {
-  const parts = [WHAT[action.kind](), action.label && grouped(action.label), clock(action.at), action.staff?.name];
-  const line = made("li", { className: "panel" }, made("p", { className: "strong", text: parts.filter(Boolean).join(" · ") }));
-  if (action.state === "refused") {
-    const told = ofProblem(action.answer.problem);
-    line.append(made("p", { className: "refusal", text: [told.title, ...told.lines].join(" · ") }));
-    const seen = made("button", { type: "button", className: "button plain", text: t("Seen, remove it") });
-    seen.addEventListener("click", () => queue.remove(action.order));
-    line.append(seen);
-  } else {
-    line.append(made("p", { className: "quiet", text: why(action) }));
-  }
-  return line;
+  const what = [WHAT[action.kind](), action.label && grouped(action.label)];
+  const when = [action.staff?.name, moment(action.at), ago(secondsSince(action.at))];
+  return made("li", { className: "panel" },
+    line("strong", what.filter(Boolean).join(" · ")),
+    line("quiet", when.filter(Boolean).join(" · ")),
+    ...{ refused: ofRefused, discarded: ofDiscarded, waiting: ofWaiting }[action.state](action));
 }
 
-function why(action) {
-  if (action.vendor !== desk.vendor.id) return t("It belongs to another shop that this till was paired with.");
-  if (action.staff && !(token() && staff().id === action.staff.id)) {
-    return t("It waits for the PIN of {name}.", { name: action.staff.name });
-  }
-  return t("It waits for the connection.");
+const line = (className, text) => made("p", { className, text });
+
+function button(text, work, kind = "plain") {
+  const element = made("button", { type: "button", className: `button ${kind}`, text });
+  element.addEventListener("click", work);
+  return element;
+}
+
+const buttons = (...possible) => made("div", { className: "row" }, ...possible);
+
+function ofRefused(action) {
+  const told = ofProblem(action.answer.problem);
+  return [
+    line("refusal", [told.title, ...told.lines].join(" · ")),
+    buttons(button(t("Seen, remove it"), () => queue.remove(action.order))),
+  ];
+}
+
+function ofDiscarded({ by, settled, tries }) {
+  const told = [line("", t("Discarded by {name}: {time}.", { name: by, time: moment(settled) }))];
+  if (tries > 0) told.push(line("", t("It may have arrived all the same: it was sent, and no answer came.")));
+  return told;
+}
+
+function ofWaiting(action) {
+  if (maySend(action)) return [line("", t("It waits for the connection."))];
+  const isHere = action.vendor === desk.vendor.id, { name } = action.staff ?? {};
+  const why = isHere
+    ? t("It waits for the PIN of {name}.", { name })
+    : t("It belongs to another shop that this till was paired with.");
+  const possible = [];
+  const known = isHere && desk.staff.find(one => one.id === action.staff.id);
+  if (known) possible.push(button(t("{name}: type the PIN", { name }), () => askPin(known)));
+  // Somebody must answer for it; where nobody has a PIN, the till does.
+  const by = token() ? staff().name : desk.staff.length === 0 && desk.terminal.name;
+  const isSure = () => confirm(t("Discard this? It will never be sent. It stays in the list, with your name."));
+  if (by) possible.push(button(t("Discard"), () => isSure() && queue.discard(action.id, by), "danger"));
+  return [line("", why), ...(possible.length ? [buttons(...possible)] : [])];
 }

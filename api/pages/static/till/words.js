@@ -41,7 +41,10 @@ export function moment(at) {
 }
 
 export function ago(seconds) {
-  return seconds < 90 ? tn("{count} second ago", Math.max(1, seconds)) : tn("{count} minute ago", Math.round(seconds / 60));
+  if (seconds < 90) return tn("{count} second ago", Math.max(1, seconds));
+  if (seconds < 90 * 60) return tn("{count} minute ago", Math.round(seconds / 60));
+  if (seconds < 36 * 3600) return tn("{count} hour ago", Math.round(seconds / 3600));
+  return tn("{count} day ago", Math.round(seconds / 86_400));
 }
 
 export function wait(seconds) {
