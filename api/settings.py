@@ -12,6 +12,7 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "LOYALTY_"
+PORT = 8000  # Where nobody says otherwise.
 KEY_CHARACTERS_MIN = 32
 MASTER_KEY_BYTES = 32
 ORIGIN = re.compile(r"[!-*,-~]+")
@@ -42,9 +43,11 @@ class Settings(BaseSettings):
         Path(".data"), description="Directory of the embedded database and of the keys made at the first start."
     )
     host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: int = Field(8000, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
+    port: int = Field(PORT, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
     public_url: str = Field(
-        "http://127.0.0.1:8000", description="Base of links, QR codes and the wallets' web service, without a slash."
+        "",
+        description="Base of links, QR codes and the wallets' web service, without a slash. Absent: this machine's,"
+        " `http://127.0.0.1:8000` with the port in force.",
     )
     pg_bin: Path | None = Field(
         None, description="Directory with `postgres` and `initdb` for the embedded database. Absent: those installed."
@@ -315,7 +318,9 @@ class Settings(BaseSettings):
 
     @field_validator("public_url")
     @classmethod
-    def _base(cls, url: str) -> str:
+    def _base(cls, url: str, info: ValidationInfo) -> str:
+        if not url:
+            return f"http://127.0.0.1:{info.data.get('port') or PORT}"
         if not url.startswith(("http://", "https://")):
             raise ValueError("it begins with https:// (or http:// while trying things out)")
         return url.rstrip("/")
@@ -369,7 +374,7 @@ def settings_table() -> str:
 
 
 def _shown(default: Any) -> str:
-    if default is None:
+    if default in (None, ""):
         return ""
     if isinstance(default, bool):
         return f"`{int(default)}`"

@@ -40,6 +40,12 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     assert (settings.port, settings.demo, settings.public_url) == (9000, True, "https://a.example")
 
 
+def test_unless_it_is_said_otherwise_links_lead_to_the_port_it_listens_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings(port=0).public_url == read_settings().public_url == "http://127.0.0.1:8000"
+    monkeypatch.setenv("LOYALTY_PORT", "9000")
+    assert read_settings().public_url == "http://127.0.0.1:9000"
+
+
 def test_an_empty_setting_is_an_absent_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOYALTY_DATABASE_URL", "")
     assert read_settings().is_embedded
