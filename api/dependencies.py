@@ -55,6 +55,7 @@ class Parts:
     google: GoogleWallet | None  # None where no issuer is set.
     open_cards: OpenCards
     phone_log: Counter[str] = field(default_factory=Counter)  # What phones complained of, since the start.
+    streams: Counter[UUID | str] = field(default_factory=Counter)  # Long answers being read, by the key they are for.
 
 
 def parts_of(request: Request) -> Parts:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ledger.errors import Busy, Refused
+from ledger.errors import Busy, RateLimited, Refused
 
 
 class EdgeRefused(Refused):
@@ -124,6 +124,10 @@ class GoogleCallbackRefused(EdgeRefused):
     """It was not signed by Google for this issuer, or is too old. Why is told in the log, not to the sender."""
 
     sentence = "this message cannot be believed"
+
+
+class TooManyStreams(RateLimited):
+    sentence = "this key reads as many long answers as it may at once: ask again when one of them has ended"
 
 
 class NotReady(Busy):

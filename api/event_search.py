@@ -15,9 +15,11 @@ from fastapi.responses import StreamingResponse
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from api.cursors import CURSOR_CHARACTERS_MAX, LIMIT_DEFAULT, LIMIT_MAX, POSITION_MAX, decode_cursor, encode_cursor
-from api.errors import MalformedRequest
+from api.errors import MalformedRequest, TooManyStreams
+from api.openapi import responses
 from api.shapes import Line, Timestamp
 from api.validation import invalid
+from api.streams import Stream
 from ledger.codec import to_plain
 from ledger.ids import command_id
 from ledger.reader import Reader
@@ -270,7 +272,7 @@ FORMATS: dict[str, tuple[str, bytes, Writes] | None] = {
 Accept = Annotated[
     str, Header(description="`application/json`, or everything as `text/csv` or `application/x-ndjson`.")
 ]
-ANSWERS: dict[int | str, dict[str, Any]] = {
+ANSWERS: dict[int | str, dict[str, Any]] = responses(TooManyStreams) | {
     200: {
         "description": "A page; as CSV or NDJSON everything that was recorded by now, oldest or newest first.",
         "content": {
@@ -300,7 +302,14 @@ def accepted(accept: str) -> str:
 
 
 async def answer_search(
-    reader: Reader, wanted: Wanted, asked: EventFilters, *, position: int, accept: str, response: Response
+    reader: Reader,
+    wanted: Wanted,
+    asked: EventFilters,
+    *,
+    position: int,
+    accept: str,
+    response: Response,
+    stream: Stream,
 ) -> Any:
     """A page as JSON, or everything that was recorded by now as CSV or NDJSON.
 
@@ -308,7 +317,7 @@ async def answer_search(
         position: How far the query tables are.
         response: Of the page; the rest is a response of its own.
 
-    Raises: StoreAway before anything was sent. After that the answer breaks off, and `after` goes on behind its end.
+    Raises: StoreAway, TooManyStreams before anything was sent. Later the answer breaks off: `after` goes on from there.
     """
     found = accepted(accept)
     form = FORMATS[found]
@@ -339,3 +348,4 @@ async def _written(
             yield write(events[start : start + AT_ONCE])
             await asyncio.sleep(0)
         events = await anext(pages, [])
+    stream.begin()

@@ -93,6 +93,16 @@ class Requests:
             said.append((b"set-cookie", scope[SET_COOKIE].encode()))
 
 
+PLACE = "loyalty_ledger.place"  # Where in the scope stands how a request gives its place back.
+
+
+def leave_place(scope: Scope) -> None:
+    """Give back the place of a request that from here on only waits for its reader. Whoever calls this limits those."""
+    leave = scope.get(PLACE)
+    if leave is not None:
+        leave()
+
+
 class Admission:
     """At most so many requests at once: one more is refused at once, so that those admitted are answered soon.
 
@@ -124,10 +134,18 @@ class Admission:
             )
             return
         self._in_flight += 1
+        is_held = True
+
+        def leave() -> None:
+            nonlocal is_held
+            self._in_flight -= is_held
+            is_held = False
+
+        scope[PLACE] = leave
         try:
             await self.app(scope, receive, send)
         finally:
-            self._in_flight -= 1
+            leave()
 
 
 class StraightToTheTill:

@@ -139,6 +139,7 @@ PROBLEMS: dict[type[Exception], Problem] = {
     ),
     errors.RateLimited: RATE_LIMITED,
     errors.PinBusy: RATE_LIMITED,
+    edge.TooManyStreams: Problem(HTTPStatus.TOO_MANY_REQUESTS, "too_many_streams", "Too many long answers at once"),
     errors.CardIsBusy: Problem(HTTPStatus.SERVICE_UNAVAILABLE, "card_busy", "This card is busy"),
     errors.Overloaded: OVERLOADED,
     errors.StoreAway: OVERLOADED,

@@ -13,6 +13,7 @@ from api.models import EventPage
 from api.openapi import responses
 from api.proof_models import Statement
 from api.statements import answer_statement
+from api.streams import TheStream
 from ledger import errors
 from ledger.commands.references import CardReference
 
@@ -58,9 +59,16 @@ async def list_events(
     reader: TheReader,
     position: Annotated[int, Projected],
     response: Response,
+    stream: TheStream,
     accept: Accept = "",
 ) -> Any:
     """Every vendor's events by position. With no filter the stream itself, which no query table delays."""
     return await answer_search(
-        reader, asked.wanted(asked.vendor_id), asked, position=position, accept=accept, response=response
+        reader,
+        asked.wanted(asked.vendor_id),
+        asked,
+        position=position,
+        accept=accept,
+        response=response,
+        stream=stream,
     )

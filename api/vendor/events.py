@@ -8,6 +8,7 @@ from api.bodies import StrictRoute
 from api.dependencies import Projected, TheReader, VendorWith
 from api.event_search import ANSWERS, Accept, EventFilters, answer_search
 from api.models import EventPage
+from api.streams import TheStream
 from ledger.commands.caller import Caller
 
 router = APIRouter(tags=["audit"], route_class=StrictRoute)
@@ -20,8 +21,11 @@ async def list_own_events(
     reader: TheReader,
     position: Annotated[int, Projected],
     response: Response,
+    stream: TheStream,
     accept: Accept = "",
 ) -> Any:
     """What happened at this vendor, by position: entries, refusals, and changes of programs, PINs, keys and passes."""
     wanted = asked.wanted(caller.vendor_id)
-    return await answer_search(reader, wanted, asked, position=position, accept=accept, response=response)
+    return await answer_search(
+        reader, wanted, asked, position=position, accept=accept, response=response, stream=stream
+    )

@@ -19,6 +19,7 @@ from api.pages.vendor import entries
 from api.pages.vendor.cards import programs_of
 from api.pages.vendor.desk import Desk, TheDesk
 from api.paging import LatestFirst
+from api.streams import TheStream
 from projections import loyalty_transactions
 
 router = APIRouter(dependencies=[Public], route_class=PageRoute, include_in_schema=False)
@@ -97,12 +98,13 @@ TYPES: dict[str, tuple[str, ...]] = {
 
 @router.get("/app/transactions.csv")
 async def download_transactions(
-    desk: TheDesk, program_id: str = "", kind: str = "", first: str = "", last: str = ""
+    desk: TheDesk, stream: TheStream, program_id: str = "", kind: str = "", first: str = "", last: str = ""
 ) -> Response:
     """The same entries, up to a hundred thousand, newest first. Times are the vendor's, with their offset."""
     desk.needs("read", "cards")
     asked = {"program_id": program_id, "kind": kind, "first": first, "last": last}
     wanted = _wanted(desk, await programs_of(desk), asked)
+    stream.begin()
     name = f"entries-{desk.vendor['code']}.csv"
     return StreamingResponse(
         _lines(desk, wanted),
