@@ -48,15 +48,27 @@ def make(
 
 
 @archive.command("verify")
-def verify(file: Readable, key: TrustedKey) -> None:
-    """Verify an archive with nothing but a public key; exit 4 and name the line where it is not what was made."""
+def verify(
+    file: Readable,
+    key: TrustedKey,
+    kept: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="A checkpoint fetched earlier: the archive must go on from it."),
+    ] = None,
+) -> None:
+    """Verify an archive with nothing but a public key; exit 4 and name the line where it is not what was made.
+
+    Held against a checkpoint you kept: exit 50 where the archive is older, 51 where it does not go on from it.
+    """
     from projections.archive.lines import ArchiveRefused, Event, Header
     from projections.archive.reading import verified
+    from projections.proofs.verify_statement import Fault
 
     header, events = None, 0
+    note = None if kept is None else kept.read_bytes().decode("utf-8", "replace")
     with file.open("rb") as stream, Progress("Verifying", is_shown_apart=True) as progress:
         try:
-            for _, line in verified(stream, _trusted(key)):
+            for _, line in verified(stream, _trusted(key), note):
                 if isinstance(line, Header):
                     header = line
                 elif isinstance(line, Event) and header is not None:
@@ -65,8 +77,10 @@ def verify(file: Readable, key: TrustedKey) -> None:
                         progress(events, header.events)
         except ArchiveRefused as refused:
             raise _stopped(f"This does not hold: {refused}.", REFUSED) from None
+        except Fault as fault:
+            raise _stopped(f"This does not hold: {fault}.", int(fault.kind)) from None
     assert header is not None
-    typer.echo(_described(header))
+    typer.echo(_described(header) + ("" if note is None else f" {_held(header, note)}"))
 
 
 @archive.command("load")
@@ -106,6 +120,17 @@ def _described(header: Any) -> str:
     return (
         f"An archive of {of} from {header.origin}, made {header.made_at}: {header.events:,} events up to position"
         f" {header.position}, the tree over {header.sealed:,} is signed."
+    )
+
+
+def _held(header: Any, note: str) -> str:
+    """What the kept checkpoint shows, once all of it held."""
+    size = int(note.split("\n")[1])
+    if header.vendor_id is None or header.sealed == size:
+        return f"It goes on from the checkpoint over {size:,} that you kept."
+    return (
+        f"It is newer than the checkpoint over {size:,} that you kept. That it goes on from that one, only an archive"
+        " of everything can show."
     )
 
 

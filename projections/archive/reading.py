@@ -47,15 +47,20 @@ AT = re.compile(r"^at ([0-9T:+-]{1,40})$", re.MULTILINE)
 TABLES = {carried.table: number for number, carried in enumerate(CARRIED)}
 
 
-def verified(file: BinaryIO, trusted: VerifierKey) -> Iterator[tuple[int, Line]]:
+def verified(file: BinaryIO, trusted: VerifierKey, kept: str | None = None) -> Iterator[tuple[int, Line]]:
     """The lines with their numbers, each after everything that can be said of it so far was verified.
 
     The last one is the trailer: only when it comes is the file whole, and the one that was signed.
 
+    Args:
+        kept: A checkpoint that was fetched earlier: the archive must not be older, and what is in it of everything must
+            go on from it.
+
     Raises:
         ArchiveRefused: Names the line. What was given away before must be forgotten.
+        Fault: The archive may be what was made, and the kept checkpoint speaks against it, or is none.
     """
-    with closing(_Reading(trusted)) as reading:
+    with closing(_Reading(trusted, kept)) as reading:
         while not reading.is_over:
             yield reading.next(file)
         if file.read(1):
@@ -69,8 +74,10 @@ class _Wrong(Exception):
 class _Reading:
     """What was read so far, as far as later lines depend on it."""
 
-    def __init__(self, trusted: VerifierKey) -> None:
+    def __init__(self, trusted: VerifierKey, kept: str | None) -> None:
         self._trusted = trusted
+        self._kept_note = kept
+        self._kept: verify_statement.Checkpoint | None = None
         self._hasher = sha256()
         self._histories = Histories()
         self._notes: list[str] = []
@@ -103,6 +110,8 @@ class _Reading:
             self._look_at(line)
         except (_Wrong, Fault) as wrong:
             raise ArchiveRefused(self.number, str(wrong)) from None
+        if self._kept_note is not None:
+            self._hold_against(self._kept_note, line)
         self._hasher.update(raw)
         return self.number, line
 
@@ -220,6 +229,30 @@ class _Reading:
                 f"the header promised {self._header.events} events and a checkpoint over {self._header.sealed},"
                 f" and there are {self._events} and one over {size}"
             )
+
+    def _hold_against(self, note: str, line: Line) -> None:
+        """The signed tree, when it is as large as the kept one; and at its end, how large it became.
+
+        Behind the newest checkpoint the order of events is not settled: there is nothing to hold against. One vendor's
+        archive has the newest tree alone.
+
+        Raises: Fault.
+        """
+        if self._kept is None:
+            if not self._keys:
+                return
+            self._kept = verify_statement.Checkpoint.parse(open_note(note, self._keys)[0])
+        assert self._header is not None
+        kept, newest = self._kept, self._checkpoint
+        is_another = newest is not None and newest.size == kept.size and newest.root != kept.root
+        if isinstance(line, Event) and self._tree.size == kept.size <= self._header.sealed:
+            is_another = self._tree.root() != kept.root
+        if is_another:
+            raise Fault(Kind.INCONSISTENT, f"two different trees of {kept.size} were signed")
+        if isinstance(line, Trailer):
+            size = 0 if newest is None else newest.size
+            if size < kept.size:
+                raise Fault(Kind.OLDER, f"the archive was made with a tree of {size}, and you know one of {kept.size}")
 
     # ------------------------------------------------------------------ behind the events
 

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -10,7 +11,9 @@ import pytest
 
 from ledger.seal import MasterKey
 from projections.archive.rows import CARRIED, FOLLOWING, IN_LINES_OF_THEIR_OWN
-from projections.proofs.verify_statement import VerifierKey, verify
+from projections.proofs.notes import sign
+from projections.proofs.sealing_keys import read_key
+from projections.proofs.verify_statement import Checkpoint, VerifierKey, open_note, verify
 from tests.api.test_cli import ask
 from tests.databases import database, durable_server
 from tests.journeys.people import NAME, everything, somebody, wallet_service
@@ -167,6 +170,28 @@ def test_a_changed_file_is_refused_with_its_line_and_nothing_is_written(
             assert done.returncode == 4 and f"line {number}: " in done.stderr and said in done.stderr, done.stderr
         assert ask("check", url=url).returncode == 0
         assert Service(url).rows("SELECT FROM stored_events") == []
+
+
+def test_a_file_is_held_against_a_checkpoint_that_was_kept(shop: Shop, whole: Path, tmp_path: Path) -> None:
+    key_file, kept = shop.service._settings.sealing_key_path, tmp_path / "kept.txt"
+    code = shop.service.rows("SELECT code FROM vendors WHERE id = %s", shop.till.vendor_id)[0]["code"]
+    vendors = tmp_path / "vendors.ndjson"
+    command(shop.service, "make", str(vendors), "--vendor", code)
+    first, *_, last = shop.service.rows("SELECT note FROM checkpoints ORDER BY number")
+    known = Checkpoint.parse(open_note(last["note"], [VerifierKey.parse(shop.key)])[0])
+    newer = sign(str(replace(known, size=known.size + 1)), read_key(key_file))
+    another = sign(str(replace(known, root=bytes(32))), read_key(key_file))
+    for file, note, code_, said in (
+        (whole, first["note"], 0, "It goes on from the checkpoint over"),
+        (vendors, last["note"], 0, "It goes on from the checkpoint over"),
+        (vendors, first["note"], 0, "only an archive of everything can show"),
+        (whole, newer, 50, f"made with a tree of {known.size}, and you know one of {known.size + 1}"),
+        (vendors, another, 51, f"two different trees of {known.size} were signed"),
+        (whole, "kept", 22, "This does not hold"),
+    ):
+        kept.write_text(note)
+        done = ask("archive", "verify", str(file), "--key", shop.key, "--kept", str(kept))
+        assert done.returncode == code_ and said in done.stdout + done.stderr, (done.returncode, done.stderr)
 
 
 def test_what_cannot_be_done_is_said_in_a_sentence(shop: Shop, whole: Path, tmp_path: Path) -> None:
