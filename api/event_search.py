@@ -3,7 +3,8 @@
 import asyncio
 import csv
 import re
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass
 from io import StringIO
 from typing import Annotated, Any, Literal, TypeAlias
 from uuid import UUID
@@ -18,8 +19,8 @@ from api.cursors import CURSOR_CHARACTERS_MAX, LIMIT_DEFAULT, LIMIT_MAX, POSITIO
 from api.errors import MalformedRequest, TooManyStreams
 from api.openapi import responses
 from api.shapes import Line, Timestamp
-from api.validation import invalid
 from api.streams import Stream
+from api.validation import invalid
 from ledger.codec import to_plain
 from ledger.ids import command_id
 from ledger.reader import Reader
@@ -165,11 +166,34 @@ SIDE: dict[Order, Side] = {"oldest": "after", "newest": "before"}
 OTHER: dict[Side, Side] = {"after": "before", "before": "after"}
 
 
+@dataclass(frozen=True, slots=True)
+class FoundPage:
+    """Events, and cursors of the pages beside them; `next_after`, where all of the next one is behind a position."""
+
+    events: Sequence[Recorded]
+    next_after: int | None
+    next_cursor: str | None
+    previous_cursor: str | None
+
+
 async def answer_page(reader: Reader, wanted: Wanted, asked: EventFilters) -> dict[str, Any]:
-    """One page, and where the next and the previous one begin.
+    """One page, and where the next and the previous one begin."""
+    found = await find_page(reader, wanted, asked)
+    return {
+        "items": [told(event) for event in found.events],
+        "next_after": found.next_after,
+        "next_cursor": found.next_cursor,
+        "previous_cursor": found.previous_cursor,
+    }
+
+
+async def find_page(reader: Reader, wanted: Wanted, asked: EventFilters) -> FoundPage:
+    """A page as it stands in the stream.
 
     A cursor is a side of a position. Positions are given in the order of recording, so whatever is recorded meanwhile
     moves no page.
+
+    Raises: MalformedRequest for another list's cursor; StoreAway.
     """
     ahead = SIDE[asked.order]
     side, position = (ahead, None) if asked.cursor is None else _place(asked.cursor)
@@ -182,14 +206,14 @@ async def answer_page(reader: Reader, wanted: Wanted, asked: EventFilters) -> di
     goes_ahead = side == ahead
     if not goes_ahead:
         items.reverse()
-    return {
-        "items": [told(event) for event in items],
-        "next_after": items[-1].position if is_more and ahead == side == "after" else None,
-        "next_cursor": _cursor(ahead, items[-1:], position) if is_more or not goes_ahead else None,
-        "previous_cursor": _cursor(OTHER[ahead], items[:1], position)
+    return FoundPage(
+        events=items,
+        next_after=items[-1].position if is_more and ahead == side == "after" else None,
+        next_cursor=_cursor(ahead, items[-1:], position) if is_more or not goes_ahead else None,
+        previous_cursor=_cursor(OTHER[ahead], items[:1], position)
         if (is_more if not goes_ahead else position is not None)
         else None,
-    }
+    )
 
 
 def _place(cursor: str) -> tuple[Side, int]:
@@ -327,6 +351,7 @@ async def answer_search(
     if asked.cursor is not None:
         raise RequestValidationError([{"type": "none_required", "loc": ("query", "cursor")}])
     name, head, write = form
+    stream.begin()
     pages = search.pages(reader, search.between(wanted, until=await reader.last_position()), order=asked.order)
     first: list[Recorded] = await anext(pages, [])
     headers = {
@@ -348,4 +373,3 @@ async def _written(
             yield write(events[start : start + AT_ONCE])
             await asyncio.sleep(0)
         events = await anext(pages, [])
-    stream.begin()

@@ -27,7 +27,7 @@ from api.in_flight import InFlight
 from api.key_files import Keys
 from api.middleware import Admission, BodyLimit, Requests, StraightToTheTill
 from api.pages import admin as admin_pages
-from api.pages import audit, audit_card, routing, sign_in, start, till
+from api.pages import audit, audit_card, audit_events, routing, sign_in, start, till
 from api.pages.customer import cards as customer_cards
 from api.pages.customer import joining, leaving, wallet_buttons
 from api.pages.customer.open_cards import OpenCards, is_waiting
@@ -102,6 +102,7 @@ PAGES = (
     settings_pages,
     audit,
     audit_card,
+    audit_events,
     admin_pages,
 )
 

@@ -20,11 +20,17 @@ COLUMNS = (
 )
 
 
+def decision_of(recorded: Recorded) -> UUID:
+    """By which it can be asked why; those recorded before there was such an id got one of their place."""
+    decision_id: UUID | None = recorded.event.decision_id
+    return decision_id or derived("refusal", recorded.stream_id, recorded.version)
+
+
 def row(recorded: Recorded, _: Kept | None) -> Row:
     event: AttemptEvent = recorded.event
     envelope = recorded.envelope
     return {
-        "id": event.decision_id or derived("refusal", recorded.stream_id, recorded.version),
+        "id": decision_of(recorded),
         "card_id": event.card_id,
         "program_id": envelope.program_id,
         "vendor_id": envelope.vendor_id,

@@ -111,8 +111,8 @@ def _line(
     return Line(
         version=row.version,
         what=what(words, event),
-        who=_who(words, envelope.actor.type, getattr(event, "staff_pin_id", None), staff),
-        where=_where(words, envelope.channel, envelope.terminal_id),
+        who=who(words, envelope.actor.type, getattr(event, "staff_pin_id", None), staff),
+        where=where(words, envelope.channel, envelope.terminal_id),
         occurred_at=envelope.occurred_at,
         recorded_at=envelope.recorded_at,
         after=after,
@@ -141,8 +141,8 @@ def refused(words: Words, refusal: Refusal, staff: Mapping[UUID, str]) -> Line:
     return Line(
         version=None,
         what=words.text("Refused: {why}", why=title),
-        who=_who(words, refusal["actor_type"], refusal["staff_pin_id"], staff),
-        where=_where(words, refusal["channel"], refusal["terminal_id"]),
+        who=who(words, refusal["actor_type"], refusal["staff_pin_id"], staff),
+        where=where(words, refusal["channel"], refusal["terminal_id"]),
         occurred_at=refusal["at"],
         recorded_at=refusal["at"],
         decision_id=refusal["id"],
@@ -165,12 +165,14 @@ def _time(line: Line) -> datetime:
     return line.recorded_at
 
 
-def _who(words: Words, actor_type: str, staff_pin_id: UUID | None, staff: Mapping[UUID, str]) -> str:
+def who(words: Words, actor_type: str, staff_pin_id: UUID | None, staff: Mapping[UUID, str]) -> str:
+    """Who did something; of staff, by what the shop calls them."""
     told = words.text(ACTORS.get(actor_type, actor_type))
     return f"{told}: {staff[staff_pin_id]}" if staff_pin_id is not None and staff_pin_id in staff else told
 
 
-def _where(words: Words, channel: str, terminal_id: str | None) -> str:
+def where(words: Words, channel: str, terminal_id: str | None) -> str:
+    """By which way it came, and at which till."""
     told = words.text(CHANNELS.get(channel, channel))
     return f"{told}: {terminal_id}" if terminal_id else told
 

@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, BrowserContext, Page
 from rich.progress import track
 
 from api import demo
+from api.demo_visits import TERMINALS
 from api.pages.frame import LANGUAGE_COOKIE
 from projections.proofs.monitor import NAME, Monitor
 from projections.proofs.verify_statement import VerifierKey
@@ -127,6 +128,11 @@ def audited(what: str = "", *, changed_version: int | None = None) -> Callable[[
     return address
 
 
+def busy_till(scene: Scene) -> str:
+    """What was refused at one of the tills."""
+    return f"/audit/events?kind=refused&vendor_id={scene.till.vendor_id}&terminal_id={TERMINALS[0]}&limit=6"
+
+
 def verified_here(page: Page, _: Scene) -> None:
     page.locator("#verify-here").click()
     page.locator("#browser-verdict .alert").wait_for()
@@ -196,6 +202,8 @@ SHOTS: tuple[Shot, ...] = (
     Shot("admin-health", sealed_and_checked, signs_in=ADMINISTRATOR),
     Shot("audit-card", audited("?version=17&verify=true"), signs_in=AUDITOR, before=verified_here),
     Shot("audit", "/audit", signs_in=AUDITOR),
+    Shot("audit-events", "/audit/events?limit=8", signs_in=AUDITOR),
+    Shot("audit-events-filters", busy_till, language="de", signs_in=AUDITOR),
     Shot("audit-changed", audited("?verify=true", changed_version=5), signs_in=AUDITOR, before=verified_here),
     Shot("sign-in", "/sign-in"),
     Shot("sign-in-link", "/sign-in/a-link"),
