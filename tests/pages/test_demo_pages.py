@@ -10,11 +10,12 @@ from playwright.sync_api import Browser, Page, expect
 from api.demo import BRANDING, PROFILE, STAFF
 from tests.databases import BIN_DIR, directory_for_servers
 from tests.pages.browser import DESKTOP, Person
-from tests.service import REAL, eventually, service_process
+from tests.service import REAL, ServiceProcess, eventually
 
 ADDRESS = re.compile(r"^  (\S.*?) {2,}(http://\S+)$", re.MULTILINE)
 ADMIN_KEY = re.compile(r"^Admin key: (\S+)", re.MULTILINE)
 LAST_WORDS = "Stop with Ctrl-C."
+DEMO_SECONDS_MAX = 200  # About ten for 90 days of history, on a machine that does nothing else.
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,23 @@ def printed(browser: Browser) -> Iterator[Printed]:
         environment = {"LOYALTY_DATA_DIR": str(folder / "data"), "LOYALTY_DEMO": "1"}
         environment |= {} if BIN_DIR is None else {"LOYALTY_PG_BIN": str(BIN_DIR)}
         made_at_the_start = {"LOYALTY_ADMIN_KEY": "", "LOYALTY_AUDITOR_KEY": "", "LOYALTY_MASTER_KEY": ""}
-        with service_process(folder / "log", command=(REAL, "run"), **environment, **made_at_the_start) as service:
-            eventually(lambda: LAST_WORDS in service.log.read_text(), explain=service.last_words)
-            text = service.log.read_text()
+        service = ServiceProcess((REAL, "run"), folder / "log", **environment, **made_at_the_start)
+        try:
+            text = all_it_says(service.start())
             key = ADMIN_KEY.search(text)
             assert key is not None, text
             yield Printed(dict(ADDRESS.findall(text)), key[1])
+        finally:
+            service.end()
+
+
+def all_it_says(service: ServiceProcess) -> str:
+    def is_said() -> bool:
+        assert service.process is not None and service.process.poll() is None, service.last_words()
+        return LAST_WORDS in service.log.read_text()
+
+    eventually(is_said, DEMO_SECONDS_MAX, service.last_words)
+    return service.log.read_text()
 
 
 @pytest.fixture
