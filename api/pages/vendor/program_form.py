@@ -1,0 +1,141 @@
+"""What the designer's form says: a program as its fields, and the fields as the API's request body."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from api.currencies import exponent
+from api.pages.vendor.desk import Form, Wrong, filled, whole
+from wallet_sync.colours import palette
+
+REWARDS_SHOWN = 5
+TEXTS = (
+    "name",
+    "card_name",
+    "stamps_reward_description",
+    "terms_text",
+    "privacy_url",
+    "card_color",
+    "card_secondary_color",
+)
+NUMBERS = ("stamps_target", "cooldown_minutes", "max_daily_stamps", "max_stamps_per_scan")
+STARTS: dict[str, str] = {
+    "loyalty_type": "stamps",
+    "name": "",
+    "stamps_target": "10",
+    "card_color": "#1f3a52",
+    "card_secondary_color": "#f2c14e",
+    "cooldown_minutes": "15",
+    "max_daily_stamps": "5",
+    "max_stamps_per_scan": "1",
+    "rate_points": "1",
+    "rate_money": "1",
+    "require_staff_pin": "yes",
+}
+
+
+def form_of(program: Mapping[str, Any]) -> dict[str, str]:
+    """What the form says of a program as it is."""
+    said = {name: program[name] for name in (*TEXTS, *NUMBERS, "loyalty_type", "version", "minimum_purchase_minor")}
+    form = {name: "" if value is None else str(value) for name, value in said.items()}
+    form |= _colors_of(program)
+    form["require_staff_pin"] = "yes" if program["require_staff_pin"] else ""
+    if program["earn_rate"] is not None:
+        form["rate_points"] = str(program["earn_rate"]["points"])
+        form["rate_money"] = _major(program["earn_rate"]["per_minor"], program["currency"])
+    for number, reward in enumerate(program["points_rewards"][:REWARDS_SHOWN]):
+        form[f"reward-{number}-id"] = str(reward["id"])
+        form[f"reward-{number}-name"] = reward["name"]
+        form[f"reward-{number}-points"] = str(reward["points_cost"])
+    return form
+
+
+def _colors_of(program: Mapping[str, Any]) -> dict[str, str]:
+    """The colours of the card: where none was chosen, those it has by itself."""
+    own = palette(program["card_color"], program["card_secondary_color"])
+    return {
+        "card_color": program["card_color"] or f"#{bytes(own.background).hex()}",
+        "card_secondary_color": program["card_secondary_color"] or f"#{bytes(own.accent).hex()}",
+    }
+
+
+def changed(form: Form, program: Mapping[str, Any]) -> dict[str, Any]:
+    """What the form asks of a program there is. What it does not show stays: more rewards, what they are worth."""
+    given = asked_of({**form, "loyalty_type": program["loyalty_type"]}, program["currency"])
+    for name, shown in _colors_of(program).items():
+        if program[name] is None and given.get(name) == shown:
+            del given[name]
+    if "points_rewards" in given:
+        worth = {str(reward["id"]): reward["value_minor"] for reward in program["points_rewards"]}
+        given["points_rewards"] = [
+            *({**reward, "value_minor": worth.get(reward.get("id", ""))} for reward in given["points_rewards"]),
+            *({**reward, "id": str(reward["id"])} for reward in program["points_rewards"][REWARDS_SHOWN:]),
+        ]
+    return given
+
+
+def asked_of(form: Form, currency: str) -> dict[str, Any]:
+    """The API's request body that the form means; what belongs to another kind of program is left out."""
+    kind = form.get("loyalty_type", "")
+    given: dict[str, Any] = dict(filled(form, *TEXTS))
+    given |= {name: whole(text) for name, text in filled(form, *NUMBERS).items()}
+    given["require_staff_pin"] = form.get("require_staff_pin") == "yes"
+    if kind == "points":
+        for name in ("stamps_target", "stamps_reward_description"):
+            given.pop(name, None)
+    else:
+        given.setdefault("stamps_target", None)
+    if kind in ("points", "hybrid"):
+        given["earn_rate"] = {
+            "points": whole(form.get("rate_points")),
+            "per_minor": _minor(form.get("rate_money", ""), currency),
+        }
+        given["points_rewards"] = [
+            {
+                "name": name,
+                "points_cost": whole(form.get(f"reward-{n}-points")),
+                **_known(form.get(f"reward-{n}-id", "")),
+            }
+            for n in range(REWARDS_SHOWN)
+            if (name := form.get(f"reward-{n}-name", "").strip())
+        ]
+    return given
+
+
+def _known(reward_id: str) -> dict[str, str]:
+    return {"id": reward_id} if reward_id else {}
+
+
+def beside(wrong: Wrong) -> Wrong:
+    """The API's names of fields as the form has them."""
+    names = {"earn_rate": "rate_money", "earn_rate.points": "rate_points", "earn_rate.per_minor": "rate_money"}
+    fields = {}
+    for name, sentence in wrong.fields.items():
+        if name.startswith("points_rewards."):
+            _, number, part = (name + ".name").split(".")[:3]
+            fields[f"reward-{number}-{'points' if part == 'points_cost' else 'name'}"] = sentence
+        else:
+            fields[names.get(name, name)] = sentence
+    return replace(wrong, fields=fields)
+
+
+def version(form: Form) -> int | None:
+    text = form.get("version", "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+
+
+def _major(minor: int, currency: str) -> str:
+    digits = exponent(currency)
+    text = f"{minor / 10**digits:.{digits}f}"
+    return text.rstrip("0").rstrip(".") if digits else text
+
+
+def _minor(text: str, currency: str) -> Any:
+    """Minor units of what somebody wrote with a point or a comma; what is no amount stays text."""
+    digits = exponent(currency)
+    head, _, tail = text.strip().replace(",", ".").partition(".")
+    if not (head.isascii() and head.isdigit() and len(head) < 10 and len(tail) <= digits):
+        return text or None
+    if tail and not (tail.isascii() and tail.isdigit()):
+        return text
+    return int(head + tail.ljust(digits, "0"))
