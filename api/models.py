@@ -106,6 +106,12 @@ class Reward(Answer):
     value_minor: int | None = Field(None, examples=[1200])
 
 
+class TranslatedReward(Reward):
+    translations: dict[str, dict[str, str]] = Field(
+        default_factory=dict, examples=[{"fr": {"name": "Un paquet de café"}}]
+    )
+
+
 class EarnRate(Answer):
     points: int = Field(examples=[1])
     per_minor: int = Field(examples=[100])
@@ -121,13 +127,18 @@ class Program(Answer):
     stamps_target: int | None = Field(examples=[10])
     stamps_reward_description: str | None = Field(examples=["A coffee of your choice"])
     earn_rate: EarnRate | None = None
-    points_rewards: list[Reward] = Field(default_factory=list)
+    points_rewards: list[TranslatedReward] = Field(default_factory=list)
     currency: str = Field(examples=["EUR"])
     timezone: str = Field(examples=["Europe/Luxembourg"])
     cooldown_minutes: int = Field(examples=[15])
     max_daily_stamps: int = Field(examples=[5])
     require_staff_pin: bool = Field(examples=[True])
     enrolment_fields: list[Literal["name", "email", "phone"]] = Field(examples=[["name"]])
+    translations: dict[str, dict[str, str]] = Field(
+        default_factory=dict,
+        description="Its words in the languages that have their own; the plain ones stand for all others.",
+        examples=[{"fr": {"card_name": "Carte café", "stamps_reward_description": "Un café au choix"}}],
+    )
     is_active: bool = Field(examples=[True])
     rules_version: int = Field(examples=[1])
     version: int = Field(examples=[2])

@@ -7,7 +7,7 @@ lenient parser, and a limit on everything.
 import re
 from datetime import UTC, datetime
 from functools import cache
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 from unicodedata import category, normalize
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -86,11 +86,20 @@ Line = Annotated[str, BeforeValidator(_line)]
 """One line of text, trimmed and in NFC. Give it a length where it is used."""
 
 Name = Annotated[Line, Field(min_length=1, max_length=100, examples=["Café Beim Rousegäertchen"])]
+
+
+def _none_if_blank(text: Any) -> Any:
+    return None if isinstance(text, str) and not text.strip() else text
+
+
+NameIfAny = Annotated[Name | None, BeforeValidator(_none_if_blank)]
+"""A name, or nothing: blank is the same as left out."""
 Reason = Annotated[
     Line, Field(min_length=1, max_length=200, description="Why, for the record.", examples=["Stamp given twice"])
 ]
 Text = Annotated[str, BeforeValidator(_lines), Field(min_length=1, max_length=4_000)]
 """Several lines of text."""
+TextIfAny = Annotated[Text | None, BeforeValidator(_none_if_blank)]
 
 OrderReference = Annotated[
     Line,
@@ -295,6 +304,17 @@ def _distinct(fields: list[str]) -> list[str]:
     if len(set(fields)) < len(fields):
         raise invalid("not_allowed", "must not name anything twice")
     return fields
+
+
+def _no_language_twice(given: Any) -> Any:
+    if isinstance(given, dict):
+        _distinct([str(_language(code)) for code in given])
+    return given
+
+
+Words = TypeVar("Words")
+Translated = Annotated[dict[Language, Words], BeforeValidator(_no_language_twice)]
+"""Something for each of some languages: `Translated[str]`."""
 
 
 EnrolmentFields = Annotated[

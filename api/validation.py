@@ -94,6 +94,8 @@ CODES: Mapping[str, str] = {
     "date_parsing": "wrong_form",
 }
 
+A_KEY_ITSELF = "[key]"  # How pydantic says that not the value under the name before it is meant, but that name.
+
 _PLACES = frozenset({"body", "query", "path", "header", "cookie"})
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 
@@ -131,7 +133,7 @@ def one(field: str, sentence: str, code: str, language: Language, /, **facts: An
 
 
 def _described(error: Mapping[str, Any], language: Language) -> dict[str, Any]:
-    place, *names = [str(part) for part in error.get("loc", ())] or ["body"]
+    place, *names = [str(part) for part in error.get("loc", ()) if part != A_KEY_ITSELF] or ["body"]
     if place not in _PLACES:
         place, names = "body", [place, *names]
     safe = [name if name.isdecimal() or _NAME.fullmatch(name) else "?" for name in names]

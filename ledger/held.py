@@ -221,8 +221,8 @@ NOBODYS: dict[str, str] = {
     " stamps_reward_value_minor points_per_currency_unit points_rewards currency timezone cooldown_minutes"
     " max_daily_stamps max_stamps_per_scan minimum_purchase_minor require_staff_pin reversal_policy wind_down_days"
     " rules_version next_rules_at rules targets card_name card_color card_secondary_color logo_url hero_image_url"
-    " terms_text privacy_url google_class_id apple_pass_type_id is_active activated_at deactivated_at version position"
-    " created_at updated_at state",
+    " terms_text privacy_url translations google_class_id apple_pass_type_id is_active activated_at deactivated_at"
+    " version position created_at updated_at state",
     "loyalty_cards": "program_id vendor_id stamp_count total_stamps_earned stamps_redeemed points_balance"
     " total_points_earned points_redeemed cycle_version recent_stamps last_stamp_at last_points_at last_redemption_at"
     " is_active status version position created_at updated_at",

@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias, assert_never
 from uuid import UUID
 
 from ledger.errors import InvalidValue, ProgramIsInactive, ProgramTypeMismatch, RewardNotFound
+from ledger.translations import Translations, by_language
 
 LoyaltyType: TypeAlias = Literal["stamps", "points", "hybrid"]
 ReversalPolicy: TypeAlias = Literal["allow_negative", "within_balance", "reject"]
@@ -41,6 +42,7 @@ class Rules:
     reversal_policy: ReversalPolicy = "allow_negative"
     raised_target: RaisedTarget = "grandfather"
     wind_down_days: int = 90
+    stamps_reward_description_in: Translations | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class Reward:
     name: str
     points_cost: int
     value_minor: int | None = None
+    name_in: Translations | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,8 @@ class Branding:
     terms_text: str | None = None
     privacy_url: str | None = None
     enrolment_fields: tuple[EnrolmentField, ...] | None = None  # What a customer is asked for; else the name.
+    card_name_in: Translations | None = None
+    terms_text_in: Translations | None = None
 
     @property
     def asks_for(self) -> tuple[EnrolmentField, ...]:
@@ -269,6 +274,7 @@ def create(
     now: datetime,
 ) -> list[ProgramEvent]:
     must_fit(loyalty_type, rules, rewards)
+    _must_say("terms_text", branding.terms_text, branding.terms_text_in)
     events: list[ProgramEvent] = [ProgramCreated(now, loyalty_type, currency, rules, branding)]
     events += [RewardDefined(now, reward) for reward in rewards]
     if is_active:
@@ -299,6 +305,7 @@ def change(
             version = max(r.version for r in program.rules) + 1
             events.append(ProgramRulesChanged(now, replace(rules, version=version)))
     if branding is not None and branding != program.branding:
+        _must_say("terms_text", branding.terms_text, branding.terms_text_in)
         events.append(ProgramBrandingChanged(now, branding))
     if rewards is not None:
         must_fit(program.loyalty_type, current, rewards)
@@ -338,6 +345,14 @@ def must_fit(loyalty_type: LoyaltyType, rules: Rules, rewards: list[Reward]) -> 
         )
     if len(rewards) > REWARDS_MAX:
         raise InvalidValue(field="points_rewards", why=f"at most {REWARDS_MAX} rewards")
+    _must_say("stamps_reward_description", rules.stamps_reward_description, rules.stamps_reward_description_in)
+
+
+def _must_say(name: str, plain: str | None, said: Translations | None) -> None:
+    """Words in some languages alone would leave the readers of all others without any."""
+    if said is not None and plain is None:
+        language = next(iter(by_language(words=said)))
+        raise InvalidValue(field=f"translations.{language}.{name}", why="needs a text for everybody else first")
 
 
 def activate(program: Program, *, now: datetime) -> list[ProgramEvent]:

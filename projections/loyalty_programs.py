@@ -64,6 +64,7 @@ def _shown(program: Program, now: datetime) -> Row:
         "hero_image_url": branding.hero_image_url,
         "terms_text": branding.terms_text,
         "privacy_url": branding.privacy_url,
+        "translations": answers.translations(rules, branding) or None,
         "is_active": program.is_active,
         "activated_at": program.activated_at,
         "deactivated_at": program.deactivated_at,

@@ -13,6 +13,7 @@ from ledger.personal import Secret
 from ledger.program import Branding, LoyaltyType, Program, Reward, Rules
 from ledger.staff_pin import OPERATIONS, StaffPin
 from ledger.stream import Actor, Envelope, StreamType
+from ledger.translations import Translations
 
 MONDAY = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)  # Ten o'clock in Luxembourg.
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -110,6 +111,21 @@ REWARD_RETIRED = program.RewardRetired(at=MONDAY, reward_id=REWARD_ID)
 BRANDING_CHANGED = program.ProgramBrandingChanged(at=MONDAY, branding=replace(BRANDING, card_color="#0B3D2E"))
 PROGRAM_ACTIVATED = program.ProgramActivated(at=MONDAY)
 PROGRAM_DEACTIVATED = program.ProgramDeactivated(at=MONDAY)
+
+# The same in other languages too.
+TRANSLATED_RULES = program.ProgramRulesChanged(
+    at=MONDAY,
+    rules=replace(RULES_CHANGED.rules, stamps_reward_description_in=Translations(fr="Un café au choix", lb="E Kaffi")),
+)
+TRANSLATED_REWARD = program.RewardChanged(
+    at=MONDAY, reward=replace(CAKE, name_in=Translations(fr="Une part de gâteau", de="Ein Stück Kuchen"))
+)
+TRANSLATED_BRANDING = program.ProgramBrandingChanged(
+    at=MONDAY,
+    branding=replace(
+        BRANDING, card_name_in=Translations(fr="Carte café"), terms_text_in=Translations(de="Ein Stempel je Kaffee.")
+    ),
+)
 
 
 def _program(loyalty_type: LoyaltyType, rules: Rules, rewards: list[Reward], currency: str) -> Program:

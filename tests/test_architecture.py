@@ -40,7 +40,7 @@ LEDGER_LAYERS = (
     {"rewards", "reversal", "history"},
     {"card_life", "earning"},
     {"attempts", "audit", "card", "program", "staff_pin", "subject", "vendor", "wallet_pass"},
-    {"errors", "held", "personal", "values"},
+    {"errors", "held", "personal", "translations", "values"},
 )
 RULES = {
     "attempts",
@@ -56,6 +56,7 @@ RULES = {
     "rewards",
     "staff_pin",
     "subject",
+    "translations",
     "wallet_pass",
     "values",
     "vendor",

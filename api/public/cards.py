@@ -22,11 +22,12 @@ from api.dependencies import (
     maybe_once,
     public_caller,
 )
+from api.languages import negotiate
 from api.limits import Enrolments
 from api.models import Enrolment, HeldCard
 from api.openapi import responses
 from api.people import Email, Phone
-from api.public.programs import shown
+from api.public.programs import AcceptLanguage, shown
 from api.shapes import Body, Language, Name
 from ledger import errors
 from ledger.commands.cards import Customer
@@ -119,15 +120,16 @@ async def read_held_card(
     ledger: TheLedger,
     response: Response,
     if_none_match: Annotated[str | None, Header()] = None,
+    accept_language: AcceptLanguage = None,
 ) -> Any:
-    """The holder's view, from the card's own stream, with its version as ETag."""
+    """The holder's view, from the card's own stream, with its version as ETag; its program in Accept-Language."""
     found = await _not_replaced(ledger, qr_code_data)
-    etag = f'"{found["version"]}-{found["program"]["version"]}"'
-    headers = {"ETag": etag, "Cache-Control": "no-cache"}
+    etag = f'"{found["version"]}-{found["program"]["version"]}-{negotiate(accept_language)}"'
+    headers = {"ETag": etag, "Cache-Control": "no-cache", "Vary": "Accept-Language"}
     if if_none_match is not None and etag in if_none_match:
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     response.headers.update(headers)
-    return {name: found[name] for name in HELD} | {"program": shown(found["program"])}
+    return {name: found[name] for name in HELD} | {"program": shown(found["program"], accept_language)}
 
 
 @router.get(

@@ -1,5 +1,6 @@
 """A vendor's programs."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from http import HTTPStatus
@@ -30,10 +31,13 @@ from api.shapes import (
     HttpsUrl,
     MoneyMinor,
     Name,
+    NameIfAny,
     Rate,
     Text,
+    TextIfAny,
     Timestamp,
     TimeZone,
+    Translated,
     Uuid,
 )
 from api.vendor.responses import PROGRAM_PROBLEMS, READ_PROBLEMS
@@ -41,6 +45,7 @@ from ledger.commands.caller import Caller, utc_now
 from ledger.ids import derived, new_id
 from ledger.program import Branding, Reward, Rules
 from ledger.program import Program as ProgramState
+from ledger.translations import Translations, translations
 from projections import loyalty_programs
 from projections.statistics import Statistics, statistics
 
@@ -50,14 +55,34 @@ ToRead = Annotated[Caller, Depends(VendorWith("read", "programs"))]
 ToChange = Annotated[Caller, Depends(VendorWith("programs"))]
 
 
+class RewardWords(Body):
+    """A reward in one language."""
+
+    name: NameIfAny = None
+
+
+class ProgramWords(Body):
+    """A program in one language. For what is blank or left out, the plain words stand."""
+
+    card_name: NameIfAny = None
+    stamps_reward_description: NameIfAny = None
+    terms_text: TextIfAny = None
+
+
 class RewardShape(Body):
     id: Uuid | None = Field(None, description="An existing reward to keep or change.")
     name: Name
     points_cost: int = Field(ge=1, le=10**9, examples=[500])
     value_minor: MoneyMinor | None = None
+    translations: Translated[RewardWords] = Field(
+        default_factory=dict,
+        description="Its name in other languages.",
+        examples=[{"fr": {"name": "Un paquet de café"}}],
+    )
 
     def reward(self, reward_id: UUID) -> Reward:
-        return Reward(self.id or reward_id, self.name, self.points_cost, self.value_minor)
+        name_in = _in_languages(self.translations, "name")
+        return Reward(self.id or reward_id, self.name, self.points_cost, self.value_minor, name_in)
 
 
 class ProgramChange(Body):
@@ -93,17 +118,33 @@ class ProgramChange(Body):
         " email or a phone, which they may not. At most two; none at all is possible.",
     )
 
+    translations: Translated[ProgramWords] | None = Field(
+        None,
+        description="The program's words in other languages. Languages that are left out have none of their own from"
+        " then on. The reward's change with the rules, the others at once.",
+        examples=[{"fr": {"card_name": "Carte café", "stamps_reward_description": "Un café au choix"}}],
+    )
+
     def rules(self, before: Rules) -> Rules:
-        given = self.model_dump(exclude_none=True, include=RULE_FIELDS)
+        given: dict[str, Any] = self.model_dump(exclude_none=True, include=RULE_FIELDS)
         if self.earn_rate is not None:
             given |= {"rate_points": self.earn_rate.points, "rate_minor": self.earn_rate.per_minor}
+        if self.translations is not None:
+            name = "stamps_reward_description"
+            given[f"{name}_in"] = _in_languages(self.translations, name)
         return replace(before, **given)
 
     def branding(self, before: Branding) -> Branding:
         given = self.model_dump(exclude_none=True, include=BRANDING_FIELDS)
         if self.enrolment_fields is not None:
             given |= {"enrolment_fields": tuple(self.enrolment_fields)}
+        if self.translations is not None:
+            given |= {f"{name}_in": _in_languages(self.translations, name) for name in ("card_name", "terms_text")}
         return replace(before, **given)
+
+
+def _in_languages(words: Mapping[Any, Body], name: str) -> Translations | None:
+    return translations({language: getattr(said, name) for language, said in words.items()})
 
 
 RULE_FIELDS = {

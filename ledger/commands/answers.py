@@ -15,10 +15,11 @@ from ledger.card import (
     entry_type,
 )
 from ledger.decision import Stream
-from ledger.program import Program
+from ledger.program import Branding, Program, Rules
 from ledger.rewards import standing
 from ledger.staff_pin import StaffPin
 from ledger.stream import Recorded
+from ledger.translations import by_language
 from ledger.vendor import ApiKey, Vendor
 
 
@@ -139,7 +140,13 @@ def program(stream: Stream, now: datetime) -> dict[str, Any]:
         "points_per_currency_unit": rate,
         "minimum_purchase_minor": rules.minimum_purchase_minor,
         "points_rewards": [
-            {"id": r.reward_id, "name": r.name, "points_cost": r.points_cost, "value_minor": r.value_minor}
+            {
+                "id": r.reward_id,
+                "name": r.name,
+                "points_cost": r.points_cost,
+                "value_minor": r.value_minor,
+                "translations": by_language(name=r.name_in),
+            }
             for r in state.rewards
         ],
         "currency": state.currency,
@@ -159,6 +166,7 @@ def program(stream: Stream, now: datetime) -> dict[str, Any]:
         "terms_text": branding.terms_text,
         "privacy_url": branding.privacy_url,
         "enrolment_fields": list(branding.asks_for),
+        "translations": translations(rules, branding),
         "is_active": state.is_active,
         "activated_at": state.activated_at,
         "deactivated_at": state.deactivated_at,
@@ -171,6 +179,15 @@ def program(stream: Stream, now: datetime) -> dict[str, Any]:
         "created_at": state.created_at,
         "updated_at": state.last_at,
     }
+
+
+def translations(rules: Rules, branding: Branding) -> dict[str, dict[str, str]]:
+    """The program's words in the languages that have their own, by language and then by field."""
+    return by_language(
+        card_name=branding.card_name_in,
+        stamps_reward_description=rules.stamps_reward_description_in,
+        terms_text=branding.terms_text_in,
+    )
 
 
 def vendor(stream: Stream) -> dict[str, Any]:

@@ -57,7 +57,9 @@ def wallet_service(url: str, folder: Path, **settings: Any) -> Iterator[Service]
 def somebody(service: Served, **customer: Any) -> Person:
     """A person who has been here: stamps, points, a reward, a refusal, a lost card, a pass in a phone."""
     till = service.shop()
-    program = till.program(max_daily_stamps=5, max_stamps_per_scan=3)
+    program = till.program(
+        max_daily_stamps=5, max_stamps_per_scan=3, translations={"fr": {"stamps_reward_description": "Un café"}}
+    )
     given = {"name": NAME, "email": EMAIL, "phone": PHONE} | customer
     path = f"/programs/{program['id']}/cards"
     first = ok(till.post(path, {"customer": given}, key="enrol"))

@@ -22,6 +22,9 @@ STATES = [
     stamp_program(),
     fold([examples.RULES_CHANGED], examples.hybrid_program()),
     fold([examples.PROGRAM_DEACTIVATED], examples.point_program()),
+    fold(
+        [examples.TRANSLATED_RULES, examples.TRANSLATED_REWARD, examples.TRANSLATED_BRANDING], examples.hybrid_program()
+    ),
     fold([ENROLLED]),
     fold([ENROLLED, STAMPED, examples.EARN_REVERSED]),
     fold([examples.REPLACEMENT_ENROLLED, examples.CARD_REPLACED]),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from ledger import program as programs
 from ledger.errors import InvalidValue, ProgramTypeMismatch, RewardNotFound
 from ledger.program import PENDING_RULES_MAX, REWARDS_MAX, Program, ProgramActivated, ProgramDeactivated, Reward, Rules
+from ledger.translations import Translations
 from tests.examples import (
     BRANDING,
     BRANDING_CHANGED,
@@ -47,6 +48,9 @@ NEW: dict[str, Any] = {
     "now": MONDAY,
 }
 NOTHING: dict[str, Any] = {"rules": None, "branding": None, "rewards": None, "now": MONDAY}
+
+
+FRENCH = Translations(fr="En français")
 
 
 # ------------------------------------------------------------------ created
@@ -261,3 +265,40 @@ def test_a_program_knows_since_when_it_is_open_or_ended() -> None:
     assert (program.is_active, program.deactivated_at) == (False, MONDAY)
     program = fold([ProgramDeactivated(MONDAY), ProgramActivated(MONDAY + DAY)], hybrid_program())
     assert (program.is_active, program.activated_at, program.deactivated_at) == (True, MONDAY + DAY, None)
+
+
+# ------------------------------------------------------------------ in other languages
+
+
+@pytest.mark.parametrize(
+    ("field", "given"),
+    [
+        (
+            "translations.fr.stamps_reward_description",
+            {"rules": replace(HYBRID_RULES, stamps_reward_description=None, stamps_reward_description_in=FRENCH)},
+        ),
+        ("translations.fr.terms_text", {"branding": replace(BRANDING, terms_text=None, terms_text_in=FRENCH)}),
+    ],
+    ids=["reward", "terms"],
+)
+def test_words_that_only_some_readers_would_have_are_refused_when_created_and_when_changed(
+    field: str, given: dict[str, Any]
+) -> None:
+    with refused(InvalidValue, field=field):
+        programs.create(**NEW | given)
+    with refused(InvalidValue, field=field):
+        programs.change(hybrid_program(), **NOTHING | given)
+
+
+def test_a_cards_name_may_be_in_some_languages_only_as_the_programs_stands_for_it() -> None:
+    branding = replace(BRANDING, card_name=None, card_name_in=FRENCH)
+    (created, *_) = programs.create(**NEW | {"branding": branding})
+    assert isinstance(created, programs.ProgramCreated) and created.branding.card_name_in == FRENCH
+
+
+def test_a_reward_in_another_language_holds_from_the_day_of_its_rules() -> None:
+    rules = replace(HYBRID_RULES, effective_from=MONDAY + DAY, stamps_reward_description_in=FRENCH)
+    (changed,) = programs.change(hybrid_program(), **NOTHING | {"rules": rules})
+    program = programs.evolve(hybrid_program(), changed)
+    assert program.rules_at(MONDAY).stamps_reward_description_in is None
+    assert program.rules_at(MONDAY + DAY).stamps_reward_description_in == FRENCH
