@@ -44,7 +44,7 @@ SERIAL = re.compile(r"[A-Za-z0-9._-]+")
 RGB = re.compile(r"rgb\((\d{1,3}), ?(\d{1,3}), ?(\d{1,3})\)")
 DATE_WITH_ZONE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d)?(?:Z|[+-]\d\d:\d\d)")
 IMAGE = re.compile(r"(?:.*/)?(\w+?)(?:@([23])x)?\.png")
-STRINGS_LINE = re.compile(r'"([^"\\=]+)" = "([^"\\]*)";')
+STRINGS_LINE = re.compile(r'"([^"\\=]+)" = "((?:[^"\\]|\\n)*)";')
 PNG_BEGINS = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 
 

@@ -6,7 +6,7 @@ time to time. Nothing leaves that the self-check does not find in order.
 
 import hmac
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha1, sha256
@@ -21,7 +21,7 @@ from wallet_sync.apple_certificates import Signer
 from wallet_sync.apple_check import faults
 from wallet_sync.apple_signing import sign
 from wallet_sync.colours import Palette, Rgb, palette
-from wallet_sync.pass_content import Line, PassContent
+from wallet_sync.pass_content import TITLE, Line, PassContent
 from wallet_sync.pass_strip import marks, strip
 
 MEDIA_TYPE = "application/vnd.apple.pkpass"
@@ -30,6 +30,7 @@ TOKEN_BYTES = 32
 ENTRY_TIME = (2020, 1, 1, 0, 0, 0)  # The same for ever: equal contents make equal bytes.
 READABLE_BY_ALL = 0o100644 << 16
 CREATED_ON_UNIX = 3
+MERCHANT = "merchant"  # Beside the keys of the lines.
 WORD_JOINER = "\u2060"  # Nobody sees or hears it.
 
 
@@ -85,10 +86,12 @@ def render(content: PassContent, *, serial: str, signer: Signer, updates: Update
     Source: Apple's Wallet Passes documentation, `Pass` and `PassFields`, style storeCard.
     """
     colors = palette(content.color, content.secondary_color)
-    files: dict[str, bytes] = {"pass.json": _json(_pass(content, colors, serial, signer, updates)), **marks(colors)}
+    said, strings = _said(content)
+    told = _pass(content, said, colors, serial, signer, updates)
+    files: dict[str, bytes] = {"pass.json": _json(told), **marks(colors)}
     if content.progress is not None:
         files |= strip(colors, content.progress)
-    for language, texts in content.texts.items():
+    for language, texts in strings.items():
         files[f"{language}.lproj/pass.strings"] = _strings(texts)
     # SHA-1 is what the format asks for; that nothing was exchanged is for the signature to say.
     listed = {name: sha1(files[name], usedforsecurity=False).hexdigest() for name in files}
@@ -128,24 +131,29 @@ def archived(rendered: Rendered, signature: bytes) -> bytes:
 
 
 def _pass(
-    content: PassContent, colors: Palette, serial: str, signer: Signer, updates: UpdatesFrom | None
+    content: PassContent,
+    said: Mapping[str, str],
+    colors: Palette,
+    serial: str,
+    signer: Signer,
+    updates: UpdatesFrom | None,
 ) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "formatVersion": 1,
         "passTypeIdentifier": signer.pass_type_id,
         "teamIdentifier": signer.team_id,
         "serialNumber": serial,
-        "organizationName": _vendors(content.merchant, content),
+        "organizationName": said[MERCHANT],
         "description": content.description,
-        "logoText": _vendors(content.title, content),
+        "logoText": said[TITLE],
         "backgroundColor": _rgb(colors.background),
         "foregroundColor": _rgb(colors.foreground),
         "labelColor": _rgb(colors.label),
         "sharingProhibited": True,  # Who has the code has the card.
         "storeCard": {
-            "headerFields": [_field(content.balance, content)],
-            "secondaryFields": [_field(line, content) for line in content.front],
-            "backFields": [_field(line, content) for line in content.back],
+            "headerFields": [_field(content.balance, said)],
+            "secondaryFields": [_field(line, said) for line in content.front],
+            "backFields": [_field(line, said) for line in content.back],
         },
     }
     if content.barcode is not None:
@@ -159,16 +167,44 @@ def _pass(
     return shown
 
 
-def _field(line: Line, content: PassContent) -> dict[str, str]:
+def _field(line: Line, said: Mapping[str, str]) -> dict[str, str]:
     """Balances are texts too: some readers show nothing for a number."""
-    value = line.value if line.key == "status" else _vendors(line.value, content)
-    field = {"key": line.key, "label": line.label, "value": value}
+    field = {"key": line.key, "label": line.label, "value": said[line.key]}
     return field if line.change is None else {**field, "changeMessage": line.change}
 
 
-def _vendors(words: str, content: PassContent) -> str:
-    """The vendor's words. A phone looks up every text: where these equal one of ours, it would translate them."""
-    return words + WORD_JOINER if any(words in texts for texts in content.texts.values()) else words
+def _said(content: PassContent) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+    """What pass.json says for each value, by its key, and what each language's file makes of it.
+
+    A phone looks up every text of pass.json in its language's file. So the vendor's words that differ by language stand
+    there as keys; all others are no key of any file, or they would be translated.
+    """
+    values = {MERCHANT: content.merchant, **content.values}
+    said: dict[str, str] = {}
+    known: dict[str, dict[str, str]] = {
+        sentence: {language: texts[sentence] for language, texts in content.texts.items()}
+        for sentence in next(iter(content.texts.values()), {})
+    }
+    for key, plain in values.items():
+        if any(key in own for own in content.words.values()):
+            in_each = {language: content.words.get(language, {}).get(key, plain) for language in content.texts}
+            said[key] = _apart(_one_line(plain), {text for text in known if known[text] != in_each})
+            known[said[key]] = in_each
+    for key in values.keys() - said.keys():
+        said[key] = values[key] if key == "status" else _apart(values[key], known)
+    return said, {language: {text: known[text][language] for text in sorted(known)} for language in content.texts}
+
+
+def _apart(words: str, others: Container[str]) -> str:
+    """The vendor's words so that they equal none of the others: what they equal would be read in their place."""
+    while words in others:
+        words += WORD_JOINER
+    return words
+
+
+def _one_line(words: str) -> str:
+    """As a key that every reader finds, and still to be read where a language is none of ours."""
+    return _quoted(words.replace("\n", " ")).replace("=", "＝")
 
 
 def _rgb(color: Rgb) -> str:
@@ -176,12 +212,13 @@ def _rgb(color: Rgb) -> str:
 
 
 def _strings(texts: Mapping[str, str]) -> bytes:
-    """One line for each text, in UTF-8. Quotes become typographic: not every reader knows how to undo escapes."""
+    """One line for each text, in UTF-8."""
     return "".join(f'"{_quoted(key)}" = "{_quoted(text)}";\n' for key, text in texts.items()).encode()
 
 
 def _quoted(text: str) -> str:
-    return text.replace("\\", "⧵").replace('"', "”").replace("\n", " ")
+    """Quotes become typographic: not every reader knows how to undo escapes. Only new lines have no other way."""
+    return text.replace("\\", "⧵").replace('"', "”").replace("\n", "\\n")
 
 
 def _json(value: Any) -> bytes:

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 from uuid import UUID
 
+from ledger.translations import in_language
 from wallet_sync.colours import Rgb, palette
-from wallet_sync.pass_content import Line, PassContent, Texts
+from wallet_sync.pass_content import Line, PassContent, Texts, title
 
 Kind: TypeAlias = Literal["loyaltyClass", "loyaltyObject"]
 
@@ -77,7 +78,7 @@ def loyalty_class(
     """What all cards of a program share.
 
     Args:
-        program: As `ProgramCommands.find` tells it.
+        program: As `ProgramCommands.find` tells it, with its translations.
         merchant: The vendor's name. Names are cut at NAME_CHARACTERS_MAX, which is what a small phone shows.
         texts: Each of SENTENCES in every language the pass shall speak.
         id: By `class_id`.
@@ -90,11 +91,15 @@ def loyalty_class(
 
     Source: Google Wallet REST reference, loyaltyclass.
     """
-    name = program.get("card_name") or program["name"]
     shown: dict[str, Any] = {
         "id": id,
-        **_named("issuerName", "localizedIssuerName", merchant, texts),
-        **_named("programName", "localizedProgramName", name, texts),
+        **_named("issuerName", "localizedIssuerName", merchant, dict.fromkeys(texts, merchant)),
+        **_named(
+            "programName",
+            "localizedProgramName",
+            title(program),
+            {language: title(in_language(program, language)) for language in texts},
+        ),
         "programLogo": _image(logo_url, _localized(texts, "Loyalty card")),
         "hexBackgroundColor": _hex(palette(program.get("card_color"), None).background),
         "reviewStatus": "UNDER_REVIEW",
@@ -130,7 +135,7 @@ def loyalty_object(content: PassContent, *, id: str, class_id: str, hero_url: st
         "classId": class_id,
         "state": "INACTIVE" if content.is_voided else "ACTIVE",
         "loyaltyPoints": _points(balance, texts),
-        "textModulesData": [_module(line, texts) for line in _modules(content)],
+        "textModulesData": [_module(line, content) for line in _modules(content)],
     }
     if rewards := next((line for line in content.front if line.key == "rewards"), None):
         shown["secondaryLoyaltyPoints"] = _points(rewards, texts)
@@ -157,12 +162,21 @@ def _modules(content: PassContent) -> list[Line]:
     return [line for line in (*content.front, *content.back) if line.key not in ELSEWHERE]
 
 
-def _module(line: Line, texts: Texts) -> dict[str, Any]:
+def _module(line: Line, content: PassContent) -> dict[str, Any]:
     assert "." not in line.key
-    module = {"id": line.key, "header": line.label, "localizedHeader": _localized(texts, line.label)}
+    texts, words = content.texts, content.words
+    module = {
+        "id": line.key,
+        "header": line.label,
+        "localizedHeader": _localized(texts, line.label),
+        "body": line.value,
+    }
     if line.key == "status":  # The one value that is a sentence of ours; all others are somebody's own words.
-        return {**module, "body": line.value, "localizedBody": _localized(texts, line.value)}
-    return {**module, "body": line.value}
+        return {**module, "localizedBody": _localized(texts, line.value)}
+    if any(line.key in own for own in words.values()):
+        said = {language: words.get(language, {}).get(line.key, line.value) for language in texts}
+        return {**module, "localizedBody": _in_languages(said)}
+    return module
 
 
 def _points(line: Line, texts: Texts) -> dict[str, Any]:
@@ -173,10 +187,10 @@ def _points(line: Line, texts: Texts) -> dict[str, Any]:
     return {"label": line.label, "localizedLabel": _localized(texts, line.label), "balance": balance}
 
 
-def _named(field: str, localized_field: str, name: str, texts: Texts) -> dict[str, Any]:
-    """A vendor's own words are the same in every language."""
-    short = _short(name, NAME_CHARACTERS_MAX)
-    return {field: short, localized_field: _in_languages(dict.fromkeys(texts, short))}
+def _named(field: str, localized_field: str, name: str, names: Mapping[str, str]) -> dict[str, Any]:
+    """A vendor's own words, plain and by language."""
+    short = {language: _short(said, NAME_CHARACTERS_MAX) for language, said in names.items()}
+    return {field: _short(name, NAME_CHARACTERS_MAX), localized_field: _in_languages(short)}
 
 
 def _localized(texts: Texts, sentence: str, after: str = "") -> dict[str, Any]:

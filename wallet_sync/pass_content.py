@@ -5,8 +5,10 @@ did not change need not be sent again.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
+
+from ledger.translations import in_language, languages_of
 
 Texts: TypeAlias = Mapping[str, Mapping[str, str]]
 """By language, then by the English sentence: what a person reads."""
@@ -40,7 +42,8 @@ SENTENCES = (
     "Rewards ready: %@",
     *VOID_BECAUSE.values(),
 )
-"""Everything of ours that a pass may say. Names, rewards and terms are the vendor's own words and stay as they are."""
+"""Everything of ours that a pass may say. Names, rewards and terms are the vendor's own words, in its own languages."""
+TITLE = "title"  # Beside the keys of the lines.
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +81,23 @@ class PassContent:
     balance: Line
     front: tuple[Line, ...]  # At most FRONT_LINES_MAX, the important ones first.
     back: tuple[Line, ...]
-    texts: Texts  # Of the sentences that occur, in every language.
+    texts: Texts = field(default_factory=dict)  # Of the sentences that occur, in every language.
+    words: Texts = field(default_factory=dict)  # By language and key of the line, or TITLE: what replaces its value.
+
+    @property
+    def values(self) -> dict[str, str]:
+        """What stands in each line, by its key, and the TITLE: in the plain words."""
+        return {TITLE: self.title, **{line.key: line.value for line in (self.balance, *self.front, *self.back)}}
 
 
 def pass_content(
     card: Mapping[str, Any], program: Mapping[str, Any], texts: Texts, *, merchant: str, issuer: str
 ) -> PassContent:
-    """What the holder of this card should read.
+    """What the holder of this card should read, in plain words and in the languages the program has words for.
 
     Args:
         card: As `CardCommands.look_up` tells it: counts with their standing, status, QR token, name.
-        program: As `ProgramCommands.find` tells it: the rules in force, rewards, looks.
+        program: As `ProgramCommands.find` tells it: the rules in force, rewards, looks, translations.
         texts: Each of SENTENCES in every language the pass shall speak.
         merchant: The vendor's name.
         issuer: Who signs the passes and how to reach them, for the back.
@@ -97,6 +106,22 @@ def pass_content(
         The content. An active card can be scanned; any other is voided, says why, and has no code. Of a card whose
         holder was forgotten it says nothing else.
     """
+    plain = _content(card, program, merchant, issuer)
+    values, words = plain.values, {}
+    for language in languages_of(program):
+        told = _content(card, in_language(program, language), merchant, issuer).values
+        if own := {key: told[key] for key, value in values.items() if told[key] != value}:
+            words[language] = own
+    return replace(plain, texts=_those_said(texts, plain), words=words)
+
+
+def title(program: Mapping[str, Any]) -> str:
+    """What the program's cards are called."""
+    named: str = program.get("card_name") or program["name"]
+    return named
+
+
+def _content(card: Mapping[str, Any], program: Mapping[str, Any], merchant: str, issuer: str) -> PassContent:
     status = card["status"]
     balance, front, progress = _standing(card, program)
     if status == "erased":
@@ -106,10 +131,9 @@ def pass_content(
     if name := card["customer"].get("name"):
         front = (*front, Line("member", "Member", name))
     back = tuple(line for line in _back(card, program, merchant, issuer) if status != "erased" or line.key != "number")
-    lines = (balance, *front, *back)
     return PassContent(
         merchant=merchant,
-        title=program.get("card_name") or program["name"],
+        title=title(program),
         description="Loyalty card",
         is_voided=status != "active",
         barcode=card["qr_code_data"] if status == "active" else None,
@@ -120,7 +144,6 @@ def pass_content(
         balance=balance,
         front=front[:FRONT_LINES_MAX],
         back=back,
-        texts=_those_said(texts, lines),
     )
 
 
@@ -179,9 +202,9 @@ def _grouped(number: str) -> str:
     return " ".join(number[i : i + 4] for i in range(0, len(number), 4))
 
 
-def _those_said(texts: Texts, lines: tuple[Line, ...]) -> Texts:
-    said = {"Loyalty card"}
-    for line in lines:
+def _those_said(texts: Texts, content: PassContent) -> Texts:
+    said = {content.description}
+    for line in (content.balance, *content.front, *content.back):
         said |= {line.label, line.change or line.label}
         if line.key == "status":
             said.add(line.value)

@@ -201,6 +201,18 @@ def test_another_look_of_the_program_reaches_class_and_cards(scene: Scene) -> No
         soon(lambda: all("102030" in scene.object(card)["heroImage"]["sourceUri"]["uri"] for card in cards))
 
 
+def test_words_in_another_language_reach_class_and_card(scene: Scene) -> None:
+    program = scene.till.program()
+    card = scene.till.card(program["id"])
+    words = {"fr": {"card_name": "Carte café", "stamps_reward_description": "Un café au choix"}}
+    with scene.syncing():
+        scene.saved(card)
+        ok(scene.till.patch(f"/programs/{program['id']}", {"translations": words}))
+        soon(lambda: "Un café au choix" in str(scene.object(card)["textModulesData"]))
+        classes = scene.google.held["loyaltyClass"]
+        soon(lambda: "Carte café" in str(classes[scene.object(card)["classId"]]["localizedProgramName"]))
+
+
 # ------------------------------------------------------------------ forgotten
 
 

@@ -141,6 +141,20 @@ def test_another_look_of_the_program_reaches_every_phone(scene: Scene) -> None:
         soon(lambda: [scene.pushes(phone) for phone in phones] == [1, 1, 1])
 
 
+def test_words_in_another_language_ring_once_and_those_that_a_pass_says_already_never(scene: Scene) -> None:
+    program = scene.till.program()
+    card = scene.till.card(program["id"])
+    words = {"fr": {"card_name": "Carte café"}}
+    with scene.syncing():
+        phone, _ = scene.phone_with(card)
+        ok(scene.till.patch(f"/programs/{program['id']}", {"translations": words}))
+        soon(lambda: scene.pushes(phone) == 1)
+        for said in (words, words | {"de": {"card_name": program["name"]}}):
+            ok(scene.till.patch(f"/programs/{program['id']}", {"translations": said}))
+        time.sleep(QUIET + 1.5)
+        assert scene.pushes(phone) == 1
+
+
 def test_a_phone_with_several_changed_passes_is_woken_once(scene: Scene) -> None:
     cards = [scene.card(), scene.card()]
     with scene.syncing():

@@ -15,8 +15,8 @@ SECRET = bytes(range(32))
 SERIAL = serial_number(SECRET, CARD_ID)
 TEXTS = pass_texts()
 TOKEN = "zgc2uCDrnA-Cy0Oof_GoBYZ_4CZjjGRO"
-CAKE = {"name": "A slice of cake", "points_cost": 20}
-BEANS = {"name": "A bag of beans", "points_cost": 500}
+CAKE = {"name": "A slice of cake", "points_cost": 20, "translations": {}}
+BEANS = {"name": "A bag of beans", "points_cost": 500, "translations": {}}
 
 
 def now() -> datetime:
@@ -49,6 +49,7 @@ def program(**given: Any) -> dict[str, Any]:
         "points_rewards": [],
         "terms_text": None,
         "privacy_url": None,
+        "translations": {},
         **given,
     }
 
@@ -56,6 +57,25 @@ def program(**given: Any) -> dict[str, Any]:
 def points_program(**given: Any) -> dict[str, Any]:
     offers = {"loyalty_type": "points", "stamps_reward_description": None, "points_rewards": [BEANS, CAKE]}
     return program(**{**offers, **given})
+
+
+TRANSLATED = program(
+    card_name="Kaffiskaart",
+    stamps_reward_description="E Kaffi no Wiel",
+    terms_text="Eng pro Besuch.\nKee Boergeld.",
+    loyalty_type="hybrid",
+    points_rewards=[{**CAKE, "translations": {"fr": {"name": "Une part de gâteau"}}}, BEANS],
+    translations={
+        "fr": {
+            "card_name": "Carte café",
+            "stamps_reward_description": "Un café au choix",
+            "terms_text": "Une par visite.\nPas d’espèces.",
+        },
+        "de": {"stamps_reward_description": "Ein Kaffee nach Wahl"},
+        "en": {"card_name": "Coffee card"},
+    },
+)
+"""A hybrid program of a Luxembourgish shop, with something in every language."""
 
 
 def content(card_: dict[str, Any] | None = None, program_: dict[str, Any] | None = None) -> PassContent:

@@ -17,7 +17,20 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import pkcs7
 
-from tests.wallet_sync.passes import CARD_ID, NOW, SECRET, SERIAL, TOKEN, card, now, points_program, program, rendered
+from tests.wallet_sync.passes import (
+    CARD_ID,
+    NOW,
+    SECRET,
+    SERIAL,
+    TEXTS,
+    TOKEN,
+    TRANSLATED,
+    card,
+    now,
+    points_program,
+    program,
+    rendered,
+)
 from wallet_sync.apple_certificates import Signer
 from wallet_sync.apple_check import faults
 from wallet_sync.apple_key_ring import KeyRing
@@ -123,6 +136,66 @@ def test_words_of_the_vendor_that_equal_ours_are_not_found_in_the_catalogue(sign
     assert strings(pass_, "fr").keys().isdisjoint(theirs)
     assert fields(shown)["status"]["value"] in strings(pass_, "fr")
     assert shown["organizationName"] == "Café Beim Rousegäertchen"  # What equals none is as it was.
+
+
+@pytest.mark.parametrize(
+    ("language", "title", "reward", "offers", "terms"),
+    [
+        ("en", "Coffee card", "E Kaffi no Wiel", "20 · A slice of cake", "Eng pro Besuch.\\nKee Boergeld."),
+        ("fr", "Carte café", "Un café au choix", "20 · Une part de gâteau", "Une par visite.\\nPas d’espèces."),
+        ("de", "Kaffiskaart", "Ein Kaffee nach Wahl", "20 · A slice of cake", "Eng pro Besuch.\\nKee Boergeld."),
+        ("lb", "Kaffiskaart", "E Kaffi no Wiel", "20 · A slice of cake", "Eng pro Besuch.\\nKee Boergeld."),
+    ],
+)
+def test_the_vendors_words_are_read_in_each_language(
+    signer: Signer, language: str, title: str, reward: str, offers: str, terms: str
+) -> None:
+    pass_ = rendered(signer, card(points_balance=12), TRANSLATED)
+    shown, known = told(pass_), strings(pass_, language)
+    values = {key: known.get(field["value"]) for key, field in fields(shown).items()}
+    assert (known[shown["logoText"]], values["reward"], values["about_reward"]) == (title, reward, reward)
+    assert values["offers"] == f"{offers}\\n500 · A bag of beans"
+    assert values["terms"] == terms
+    assert values["member"] is values["number"] is values["issuer"] is None
+    assert faults(packed(pass_, signer, now()), signer, now()) == []
+
+
+def test_where_a_phone_speaks_no_language_of_ours_it_shows_the_plain_words(signer: Signer) -> None:
+    shown = told(rendered(signer, card(points_balance=12), TRANSLATED))
+    assert (shown["logoText"], fields(shown)["reward"]["value"]) == ("Kaffiskaart", "E Kaffi no Wiel")
+    assert fields(shown)["terms"]["value"] == "Eng pro Besuch. Kee Boergeld."
+
+
+def test_equal_words_with_other_translations_are_kept_apart_and_never_translated_by_chance(signer: Signer) -> None:
+    kaffi = program(
+        card_name="Kaffi",
+        stamps_reward_description="Kaffi",
+        terms_text="Kaffi",
+        translations={"fr": {"card_name": "Café", "stamps_reward_description": "Reward"}},
+    )
+    pass_ = rendered(signer, card(customer={"name": "Kaffi"}), kaffi)
+    shown, known = told(pass_), strings(pass_, "fr")
+    said = {key: field["value"] for key, field in fields(shown).items()}
+    assert known[shown["logoText"]] == "Café"
+    assert known[said["reward"]] == known[said["about_reward"]] == "Reward"
+    assert {said["member"], said["terms"]}.isdisjoint(known)
+    assert {value.rstrip(WORD_JOINER) for value in (said["member"], said["terms"], shown["logoText"])} == {"Kaffi"}
+
+
+def test_a_reward_called_like_a_label_of_ours_has_its_own_words_and_the_label_ours(signer: Signer) -> None:
+    words = {"fr": {"stamps_reward_description": "Des timbres"}}
+    pass_ = rendered(signer, card(), program(stamps_reward_description="Stamps", translations=words))
+    shown, known = told(pass_), strings(pass_, "fr")
+    assert known[fields(shown)["reward"]["value"]] == "Des timbres"
+    assert known[fields(shown)["stamps"]["label"]] == TEXTS["fr"]["Stamps"] != "Des timbres"
+
+
+def test_odd_words_in_another_language_are_lines_that_every_reader_can_read(signer: Signer) -> None:
+    words = 'Say "hi" = 50 % \\ off;\nتخفيض 🎉'
+    odd = program(name=words, terms_text=words, translations={"fr": {"card_name": words + "!", "terms_text": "T = 1"}})
+    pass_ = rendered(signer, card(), odd)
+    assert strings(pass_, "fr")[fields(told(pass_))["terms"]["value"]] == "T = 1"
+    assert faults(packed(pass_, signer, now()), signer, now()) == []
 
 
 def test_an_archive_has_plain_entries_at_one_fixed_time(signer: Signer) -> None:

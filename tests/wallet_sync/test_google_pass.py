@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from tests.fake_google import ISSUER, faults
-from tests.wallet_sync.passes import CARD_ID, TEXTS, TOKEN, card, content, points_program, program
+from tests.wallet_sync.passes import CARD_ID, TEXTS, TOKEN, TRANSLATED, card, content, points_program, program
 from wallet_sync.google_pass import OWNED, class_id, erased_object, loyalty_class, loyalty_object, object_id
 
 PROGRAM_ID = UUID("0195a1b0-0000-7000-8000-0000000000a1")
@@ -19,6 +19,7 @@ LANGUAGES = {"en", "fr", "de", "lb"}
 
 STAMPS = (card(), program())
 POINTS = (card(stamps_target=None, stamp_count=0, points_balance=120), points_program())
+IN_LANGUAGES = (card(points_balance=12), TRANSLATED)
 HYBRID = (card(points_balance=120, rewards_available=1), points_program(loyalty_type="hybrid"))
 
 
@@ -45,7 +46,13 @@ def has_null(value: Any) -> bool:
 
 @pytest.mark.parametrize(
     ("of", "status", "hero_url"),
-    [*product((STAMPS, POINTS, HYBRID), ("active", "suspended", "closed", "replaced", "erased"), (HERO, None))],
+    [
+        *product(
+            (STAMPS, POINTS, HYBRID, IN_LANGUAGES),
+            ("active", "suspended", "closed", "replaced", "erased"),
+            (HERO, None),
+        )
+    ],
 )
 def test_every_card_is_an_object_that_google_knows(
     of: tuple[dict[str, Any], dict[str, Any]], status: str, hero_url: str | None
@@ -57,7 +64,7 @@ def test_every_card_is_an_object_that_google_knows(
     assert len(shown["textModulesData"]) <= 10
 
 
-@pytest.mark.parametrize("of", [STAMPS, POINTS, HYBRID])
+@pytest.mark.parametrize("of", [STAMPS, POINTS, HYBRID, IN_LANGUAGES])
 @pytest.mark.parametrize("given", [{}, {"callback_url": "https://cafe.example/wallet/google"}])
 @pytest.mark.parametrize("looks", [{}, {"card_color": None, "privacy_url": "https://cafe.example/privacy"}])
 def test_every_program_is_a_class_that_google_knows(
@@ -164,6 +171,33 @@ def test_labels_are_said_in_every_language() -> None:
 def test_a_reward_that_is_called_like_a_sentence_of_ours_keeps_its_name() -> None:
     reward = modules(object_of(card(), program(stamps_reward_description="Points")))["reward"]
     assert reward["body"] == "Points" and "localizedBody" not in reward
+
+
+def said(localized: dict[str, Any]) -> dict[str, str]:
+    """What Google shows, by language."""
+    return {one["language"]: one["value"] for one in (localized["defaultValue"], *localized["translatedValues"])}
+
+
+def test_the_vendors_words_are_said_in_the_languages_that_have_their_own() -> None:
+    shown = modules(object_of(*IN_LANGUAGES))
+    assert shown["reward"]["body"] == "E Kaffi no Wiel"
+    assert said(shown["reward"]["localizedBody"]) == {
+        "en": "E Kaffi no Wiel",
+        "fr": "Un café au choix",
+        "de": "Ein Kaffee nach Wahl",
+        "lb": "E Kaffi no Wiel",
+    }
+    assert said(shown["terms"]["localizedBody"])["fr"] == "Une par visite.\nPas d’espèces."
+    assert said(shown["offers"]["localizedBody"])["fr"] == "20 · Une part de gâteau\n500 · A bag of beans"
+    assert "localizedBody" not in shown["member"]
+
+
+def test_a_class_is_called_by_its_name_in_each_language_cut_to_what_a_small_phone_shows() -> None:
+    long = {**TRANSLATED["translations"], "fr": {"card_name": "Carte de fidélité café"}}
+    shown = class_of({**TRANSLATED, "translations": long})
+    assert shown["programName"] == "Kaffiskaart"
+    names = {"en": "Coffee card", "fr": "Carte de fidélité c…", "de": "Kaffiskaart", "lb": "Kaffiskaart"}
+    assert said(shown["localizedProgramName"]) == names
 
 
 def test_a_card_shows_the_picture_it_is_given() -> None:

@@ -1,9 +1,12 @@
 """What a holder reads, card by card."""
 
+from dataclasses import replace
+
 import pytest
 
-from tests.wallet_sync.passes import BEANS, CAKE, TEXTS, TOKEN, card, content, points_program, program
+from tests.wallet_sync.passes import BEANS, CAKE, TEXTS, TOKEN, TRANSLATED, card, content, points_program, program
 from wallet_sync.pass_content import FRONT_LINES_MAX, SENTENCES, Line, PassContent, Progress
+from wallet_sync.revisions import content_digest
 
 
 def front(shown: PassContent) -> dict[str, str]:
@@ -106,3 +109,37 @@ def test_the_cards_own_name_comes_before_the_programs() -> None:
 
 def test_the_same_facts_make_the_same_content() -> None:
     assert content() == content()
+
+
+def test_words_in_other_languages_are_told_by_the_line_they_stand_in() -> None:
+    shown = content(card(points_balance=12), TRANSLATED)
+    assert (shown.title, front(shown)["reward"]) == ("Kaffiskaart", "E Kaffi no Wiel")
+    assert shown.words == {
+        "fr": {
+            "title": "Carte café",
+            "reward": "Un café au choix",
+            "about_reward": "Un café au choix",
+            "offers": "20 · Une part de gâteau\n500 · A bag of beans",
+            "terms": "Une par visite.\nPas d’espèces.",
+        },
+        "de": {"reward": "Ein Kaffee nach Wahl", "about_reward": "Ein Kaffee nach Wahl"},
+        "en": {"title": "Coffee card"},
+    }
+
+
+def test_the_next_reward_of_a_point_card_is_told_in_other_languages() -> None:
+    shown = content(card(stamps_target=None, points_balance=3), {**TRANSLATED, "loyalty_type": "points"})
+    assert (front(shown)["next"], shown.words["fr"]["next"]) == ("20 · A slice of cake", "20 · Une part de gâteau")
+
+
+def test_words_that_are_the_plain_ones_or_on_no_line_make_the_same_content() -> None:
+    same = {"fr": {"card_name": "Coffee card", "stamps_reward_description": "A coffee of your choice"}}
+    assert content(program_=program(translations=same)) == content()
+    voided = content(card(status="erased"), program(translations={"fr": {"stamps_reward_description": "Un café"}}))
+    assert voided.words == {"fr": {"about_reward": "Un café"}}
+
+
+def test_what_says_nothing_in_other_languages_has_the_digest_it_had_before_there_were_any() -> None:
+    said = replace(content(card(id="x", customer={"name": "Anna"})), texts={})
+    assert content_digest(said).hex() == "f19594332def6c683ae3a1a3acf728d7108391bfda13c62b87d08102dc2f9d31"
+    assert content_digest(replace(said, words={"fr": {"title": "Carte"}})) != content_digest(said)

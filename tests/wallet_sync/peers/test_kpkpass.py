@@ -7,9 +7,10 @@ It leaves the description in the language of pass.json, and takes `voided` for a
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import orjson
 import pytest
 
-from tests.wallet_sync.passes import SERIAL, TEXTS, card, content, now, points_program, program
+from tests.wallet_sync.passes import SERIAL, TEXTS, TRANSLATED, card, content, now, points_program, program
 from tests.wallet_sync.peers.conftest import ReadPass
 from wallet_sync.apple_certificates import Signer
 from wallet_sync.apple_pass import WORD_JOINER, UpdatesFrom, packed, render
@@ -28,6 +29,18 @@ PASSES = {
     "replaced": content(card(status="replaced", stamps_target=None), points_program()),
     "plain": content(card(stamps_target=None, customer={}), points_program(points_rewards=[])),
     "odd": content(card(customer={"name": WORDS}), program(name=WORDS, stamps_reward_description=WORDS)),
+    "translated": content(card(points_balance=12), TRANSLATED),
+    "suspended and translated": content(card(status="suspended"), TRANSLATED),
+    "translated points": content(card(stamps_target=None, points_balance=12), TRANSLATED),
+    "the same words with other translations": content(
+        card(customer={"name": "Kaffi"}),
+        program(
+            card_name="Kaffi",
+            stamps_reward_description="Kaffi",
+            terms_text="Kaffi",
+            translations={"fr": {"card_name": "Café", "stamps_reward_description": "Un café"}},
+        ),
+    ),
 }
 
 
@@ -51,30 +64,37 @@ def reader(read_pass: ReadPass, signer: Signer, tmp_path: Path) -> Reader:
     return Reader(read_pass, signer, tmp_path)
 
 
-def shown(line: Line, language: str) -> list[str]:
+def shown(said: PassContent, line: Line, language: str) -> list[str]:
     """A line as a person reads it: its label, its value, and what is said when the value is new."""
-    known = TEXTS[language]
-    value = known[line.value] if line.key == "status" else line.value
+    known, own = TEXTS[language], said.words.get(language, {})
+    value = known[line.value] if line.key == "status" else own.get(line.key, line.value)
     change = "" if line.change is None else known[line.change].replace("%@", value)
     return [line.key, known[line.label], value, change]
+
+
+def without_joiners(found: dict[str, Any]) -> dict[str, Any]:
+    """What a person sees: the joiner that keeps equal words apart is nothing to them."""
+    told: dict[str, Any] = orjson.loads(orjson.dumps(found).decode().replace(WORD_JOINER, ""))
+    return told
 
 
 @pytest.mark.parametrize("language", ["en", "fr", "de", "lb"])
 @pytest.mark.parametrize("kind", PASSES)
 def test_it_finds_what_the_content_says(reader: Reader, kind: str, language: str) -> None:
     said = PASSES[kind]
-    found = reader.finds(said, language)
-    assert found["header"] == [shown(said.balance, language)]
-    assert found["secondary"] == [shown(line, language) for line in said.front]
-    assert found["back"] == [shown(line, language) for line in said.back]
+    found = without_joiners(reader.finds(said, language))
+    assert found["header"] == [shown(said, said.balance, language)]
+    assert found["secondary"] == [shown(said, line, language) for line in said.front]
+    assert found["back"] == [shown(said, line, language) for line in said.back]
     assert found["primary"] == found["auxiliary"] == []
     code = ["QR", said.barcode, said.barcode_text, "iso-8859-1"]
     assert found["codes"] == ([] if said.is_voided else [code])
-    assert (found["organization"], found["title"]) == (said.merchant, said.title)
+    title = said.words.get(language, {}).get("title", said.title)
+    assert (found["organization"], found["title"]) == (said.merchant, title)
 
 
 def test_a_language_nobody_translated_reads_english(reader: Reader) -> None:
-    assert reader.finds(STAMPS, "pt")["header"] == [shown(STAMPS.balance, "en")]
+    assert reader.finds(STAMPS, "pt")["header"] == [shown(STAMPS, STAMPS.balance, "en")]
 
 
 def test_it_finds_whose_pass_it_is_and_where_the_next_one_is(reader: Reader) -> None:
@@ -102,4 +122,4 @@ def test_the_vendors_words_are_not_translated_where_they_equal_ours(reader: Read
     values = {key: value.rstrip(WORD_JOINER) for key, _, value, _ in found["secondary"] + found["back"]}
     assert (values["member"], values["reward"], values["terms"]) == ("Reward", "Stamps", "Terms")
     assert found["title"].rstrip(WORD_JOINER) == "Loyalty card"
-    assert found["header"] == [shown(said.balance, language)]
+    assert found["header"] == [shown(said, said.balance, language)]

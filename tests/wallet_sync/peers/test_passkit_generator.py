@@ -10,7 +10,7 @@ from zipfile import ZipFile
 import orjson
 import pytest
 
-from tests.wallet_sync.passes import SERIAL, card, content, now, points_program, program
+from tests.wallet_sync.passes import SERIAL, TRANSLATED, card, content, now, points_program, program
 from tests.wallet_sync.peers.conftest import run_node
 from wallet_sync.apple_certificates import Signer
 from wallet_sync.apple_check import faults
@@ -26,6 +26,7 @@ PASSES = {
     "stamps": content(card(), program(terms_text="One card each.\nNo cash.", privacy_url="https://a.example/privacy")),
     "points": content(card(stamps_target=None, points_balance=120), points_program()),
     "suspended": content(card(status="suspended")),
+    "translated": content(card(points_balance=12), TRANSLATED),
     "plain": content(card(stamps_target=None, customer={}), points_program(points_rewards=[])),
 }
 
