@@ -325,7 +325,7 @@ def test_the_phone_follows_while_somebody_types(person: People, shop: Till) -> N
     expect(page.locator(".pass-name")).to_have_text("Zopf card")
     page.get_by_label("Stamps for a reward").fill("5")
     expect(page.locator(".pass-balance")).to_contain_text("3 / 5")
-    page.get_by_label("Labels in").select_option("de")
+    page.get_by_label("Language of the phone").select_option("de")
     expect(page.locator(".pass-balance")).to_contain_text("Stempel")
     page.locator("#card_secondary_color").fill("#1f3a53")
     expect(page.locator("#preview").get_by_role("alert")).to_contain_text("can hardly be seen")
@@ -505,7 +505,7 @@ def test_what_people_write_stays_text_everywhere(person: People, service: Servic
         assert page.locator("img[src=x]").count() == 0, address
         assert "49" not in page.locator("h1").inner_text()
     page.goto(f"/app/programs/{program['id']}")
-    page.get_by_label("Name on the card").fill(canary + "!")
+    page.locator("#card_name").fill(canary + "!")
     expect(page.locator(".pass-name")).to_contain_text("!")
     assert page.locator("img[src=x]").count() == 0
 

@@ -19,6 +19,7 @@ from api.public.cards import held
 from api.shapes import looks_like_qr
 from ledger.commands.caller import utc_now
 from ledger.errors import CardIsErased, CardIsReplaced, CardNotFound
+from ledger.translations import in_language
 from projections import loyalty_transactions
 from wallet_sync.colours import palette
 from wallet_sync.pass_strip import LARGE_LOGO_PIXELS, large_logo
@@ -73,10 +74,10 @@ async def tell_changes(token: str, parts: TheParts) -> Response:
 
 
 @router.get("/c/{token}/card.webmanifest")
-async def describe_app(token: str, parts: TheParts) -> Response:
+async def describe_app(request: Request, token: str, parts: TheParts) -> Response:
     """The card as something that can be put on a phone's first screen."""
     card = await card_of(parts, token)
-    program = card["program"]
+    program = in_language(card["program"], language_of(request.scope, card["language"]))
     background = "#" + bytes(palette(program["card_color"], None).background).hex()
     told = {
         "name": program["card_name"] or program["name"],
@@ -127,8 +128,8 @@ async def card_of(parts: Parts, token: str) -> dict[str, Any]:
 
 async def _shown(request: Request, parts: Parts, card: dict[str, Any]) -> dict[str, Any]:
     """What both the page and its changing part name. The history comes from the query tables, a moment later."""
-    program = card["program"]
     words = Words(language_of(request.scope, card["language"]))
+    program = in_language(card["program"], words.language)
     token, agent = card["qr_code_data"], request.headers.get("user-agent", "")
     vendor = await parts.ledger.vendors.find(card["vendor_id"])
     rows = await loyalty_transactions.list_transactions(parts.reader, card_id=card["id"], limit=HISTORY_MAX)

@@ -21,6 +21,7 @@ from ledger.commands.caller import once, utc_now
 from ledger.commands.cards import Customer
 from ledger.errors import ProgramNotFound, VendorNotFound
 from ledger.ids import derived
+from ledger.translations import in_language
 from projections import loyalty_programs
 
 CONSENT = "consent"
@@ -115,6 +116,7 @@ async def _form(
     errors: Mapping[str, str],
 ) -> Response:
     vendor = await parts.ledger.vendors.find(program["vendor_id"])
+    program = in_language(program, language_of(request.scope))
     nothing_yet = {"stamp_count": 0, "points_balance": 0, "stamps_target": program["stamps_target"]}
     return page(
         request,
@@ -142,7 +144,8 @@ async def _programs_of(request: Request, parts: Parts, code: str) -> Response:
     )
     if len(found) == 1:
         return RedirectResponse(f"/j/{found[0]['id']}", 303, {"Cache-Control": "no-store"})
-    return page(request, "customer/programs.html", programs=found, vendor=vendor.state.profile.name)
+    told = [in_language(program, language_of(request.scope)) for program in found]
+    return page(request, "customer/programs.html", programs=told, vendor=vendor.state.profile.name)
 
 
 def _id(text: str) -> UUID | None:

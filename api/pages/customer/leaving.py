@@ -24,6 +24,7 @@ from api.people import phone_number
 from ledger.commands.caller import Caller, just_this
 from ledger.errors import RateLimited
 from ledger.stream import Actor
+from ledger.translations import in_language
 
 WRONG_PER_HOUR = RateLimitItemPerHour(5)
 NOT_IT = "This is not what was given when the card was opened."
@@ -76,7 +77,7 @@ async def forget(request: Request, token: str, parts: TheParts) -> Response:
         receipt=facts(outcome),
         zone=card["program"]["timezone"],
         token=token,
-        **_looks(card),
+        **_looks(request, card),
     )
 
 
@@ -104,12 +105,12 @@ async def _question(
         vendor=vendor["name"],
         known_by=known_by(card),
         errors=errors,
-        **_looks(card),
+        **_looks(request, card),
     )
 
 
-def _looks(card: dict[str, Any]) -> dict[str, Any]:
-    program = card["program"]
+def _looks(request: Request, card: dict[str, Any]) -> dict[str, Any]:
+    program = in_language(card["program"], language_of(request.scope, card["language"]))
     return {
         "title": program["card_name"] or program["name"],
         "accent": accent_address(program["card_color"], program["card_secondary_color"]),

@@ -137,6 +137,8 @@ async def _designer(desk: Desk, program: Mapping[str, Any] | None, form: Form, w
         form={"language": desk.language, **form},
         types=[(code, desk.words.text(name)) for code, name in TYPES],
         languages=[(code, NAMES[code]) for code in LANGUAGES],
+        wrong_in={name.partition("-")[0] for name in wrong.fields},
+        others=[(code, NAMES[code]) for code in desk.vendor["languages"][1:]],
         currency=program["currency"] if program else desk.vendor["currency"],
         rewards=range(REWARDS_SHOWN),
         phone=await phone(desk, form),

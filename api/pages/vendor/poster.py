@@ -12,6 +12,7 @@ from api.pages.routing import PageRoute
 from api.pages.vendor.desk import TheDesk
 from api.pages.vendor.keys import qr
 from api.pages.words import NAMES, Words
+from ledger.translations import in_language
 
 SHORT = 18
 
@@ -22,8 +23,8 @@ router = APIRouter(dependencies=[Public], route_class=PageRoute, include_in_sche
 async def show_poster(program_id: UUID, desk: TheDesk, language: str = "") -> Response:
     """In the language of the shop's customers, whatever the reader's is."""
     desk.needs("read", "programs")
-    program = await desk.parts.ledger.programs.find(program_id, desk.caller.vendor_id)
     spoken = known(language) or known(desk.vendor["languages"][0]) or desk.language
+    program = in_language(await desk.parts.ledger.programs.find(program_id, desk.caller.vendor_id), spoken)
     url = f"{desk.parts.settings.public_url}/j/{program_id}"
     return desk.page(
         "poster.html",

@@ -25,7 +25,7 @@ from ledger.decision import Stream
 from ledger.ids import new_id
 from ledger.program import Branding, Program, Rules
 from wallet_sync.colours import SHAPE_CONTRAST_MIN, contrast, palette, parsed
-from wallet_sync.pass_content import PassContent, pass_content
+from wallet_sync.pass_content import TITLE, PassContent, pass_content
 from wallet_sync.pass_strip import marks, strip
 
 TYPES = (("stamps", "Stamps"), ("points", "Points"), ("hybrid", "Stamps and points"))
@@ -66,12 +66,13 @@ def _data(picture: bytes | None) -> str | None:
 
 
 def _said(content: PassContent, language: Language) -> dict[str, Any]:
-    """The lines in one language. A value that is a sentence of ours is told in it too."""
-    texts = content.texts[language]
+    """Title and lines in one language: the labels are ours, the values the shop's."""
+    texts, values = content.texts[language], {**content.values, **content.words.get(language, {})}
     return {
+        "title": values[TITLE],
         "balance": (texts[content.balance.label], content.balance.value),
-        "front": [(texts[line.label], texts.get(line.value, line.value)) for line in content.front],
-        "back": [(texts[line.label], line.value) for line in content.back],
+        "front": [(texts[line.label], values[line.key]) for line in content.front],
+        "back": [(texts[line.label], values[line.key]) for line in content.back],
     }
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from api.currencies import exponent
+from api.languages import LANGUAGES, Language
 from api.pages.vendor.desk import Form, Wrong, filled, whole
 from wallet_sync.colours import palette
 
@@ -18,6 +19,7 @@ TEXTS = (
     "card_color",
     "card_secondary_color",
 )
+TRANSLATED = ("card_name", "stamps_reward_description", "terms_text")  # `fr-card_name` is the French one.
 NUMBERS = ("stamps_target", "cooldown_minutes", "max_daily_stamps", "max_stamps_per_scan")
 STARTS: dict[str, str] = {
     "loyalty_type": "stamps",
@@ -47,6 +49,9 @@ def form_of(program: Mapping[str, Any]) -> dict[str, str]:
         form[f"reward-{number}-id"] = str(reward["id"])
         form[f"reward-{number}-name"] = reward["name"]
         form[f"reward-{number}-points"] = str(reward["points_cost"])
+        form |= {f"{language}-reward-{number}-name": said["name"] for language, said in reward["translations"].items()}
+    for language, words in program["translations"].items():
+        form |= {f"{language}-{name}": text for name, text in words.items()}
     return form
 
 
@@ -60,29 +65,51 @@ def _colors_of(program: Mapping[str, Any]) -> dict[str, str]:
 
 
 def changed(form: Form, program: Mapping[str, Any]) -> dict[str, Any]:
-    """What the form asks of a program there is. What it does not show stays: more rewards, what they are worth."""
+    """What the form asks of a program there is. What that does not show stays, such as what a reward is worth."""
     given = asked_of({**form, "loyalty_type": program["loyalty_type"]}, program["currency"])
     for name, shown in _colors_of(program).items():
         if program[name] is None and given.get(name) == shown:
             del given[name]
+    given["translations"] = _not_shown(form, program) | given["translations"]
     if "points_rewards" in given:
-        worth = {str(reward["id"]): reward["value_minor"] for reward in program["points_rewards"]}
+        before = {str(reward["id"]): reward for reward in program["points_rewards"]}
         given["points_rewards"] = [
-            *({**reward, "value_minor": worth.get(reward.get("id", ""))} for reward in given["points_rewards"]),
+            *(_as_before(form, reward, before.get(reward.get("id", ""))) for reward in given["points_rewards"]),
             *({**reward, "id": str(reward["id"])} for reward in program["points_rewards"][REWARDS_SHOWN:]),
         ]
     return given
 
 
+def _as_before(form: Form, reward: dict[str, Any], before: Mapping[str, Any] | None) -> dict[str, Any]:
+    if before is None:
+        return reward
+    translations = _not_shown(form, before) | reward["translations"]
+    return {**reward, "value_minor": before["value_minor"], "translations": translations}
+
+
+def _not_shown(form: Form, thing: Mapping[str, Any]) -> dict[str, Any]:
+    shown = _languages(form)
+    return {language: words for language, words in thing["translations"].items() if language not in shown}
+
+
+def _languages(form: Form) -> list[Language]:
+    """Those that the form has fields for, filled in or not."""
+    return [language for language in LANGUAGES if f"{language}-{TRANSLATED[0]}" in form]
+
+
 def asked_of(form: Form, currency: str) -> dict[str, Any]:
     """The API's request body that the form means; what belongs to another kind of program is left out."""
-    kind = form.get("loyalty_type", "")
+    kind, languages = form.get("loyalty_type", ""), _languages(form)
     given: dict[str, Any] = dict(filled(form, *TEXTS))
     given |= {name: whole(text) for name, text in filled(form, *NUMBERS).items()}
     given["require_staff_pin"] = form.get("require_staff_pin") == "yes"
+    given["translations"] = {
+        language: {name: form.get(f"{language}-{name}", "") for name in TRANSLATED} for language in languages
+    }
     if kind == "points":
         for name in ("stamps_target", "stamps_reward_description"):
-            given.pop(name, None)
+            for words in (given, *given["translations"].values()):
+                words.pop(name, None)
     else:
         given.setdefault("stamps_target", None)
     if kind in ("points", "hybrid"):
@@ -94,6 +121,7 @@ def asked_of(form: Form, currency: str) -> dict[str, Any]:
             {
                 "name": name,
                 "points_cost": whole(form.get(f"reward-{n}-points")),
+                "translations": {each: {"name": form.get(f"{each}-reward-{n}-name", "")} for each in languages},
                 **_known(form.get(f"reward-{n}-id", "")),
             }
             for n in range(REWARDS_SHOWN)
@@ -111,11 +139,15 @@ def beside(wrong: Wrong) -> Wrong:
     names = {"earn_rate": "rate_money", "earn_rate.points": "rate_points", "earn_rate.per_minor": "rate_money"}
     fields = {}
     for name, sentence in wrong.fields.items():
-        if name.startswith("points_rewards."):
-            _, number, part = (name + ".name").split(".")[:3]
-            fields[f"reward-{number}-{'points' if part == 'points_cost' else 'name'}"] = sentence
-        else:
-            fields[names.get(name, name)] = sentence
+        match name.split("."):
+            case ["translations", language, text]:
+                fields[f"{language}-{text}"] = sentence
+            case ["points_rewards", number, "translations", language, *_]:
+                fields[f"{language}-reward-{number}-name"] = sentence
+            case ["points_rewards", number, *part]:
+                fields[f"reward-{number}-{'points' if part == ['points_cost'] else 'name'}"] = sentence
+            case _:
+                fields[names.get(name, name)] = sentence
     return replace(wrong, fields=fields)
 
 
