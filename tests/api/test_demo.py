@@ -84,6 +84,15 @@ def test_everything_a_till_can_do_was_done(demo: Demo) -> None:
     assert max(refused.values()) < 40
 
 
+def test_the_programs_have_words_for_french_and_german_customers(demo: Demo) -> None:
+    named = demo.rows("SELECT card_name, translations FROM loyalty_programs ORDER BY card_name")
+    assert [(row["card_name"], row["translations"]["fr"]["card_name"]) for row in named] == [
+        ("Kaffiskaart", "Carte café"),
+        ("Rousepunkten", "Points de rose"),
+    ]
+    assert all(row["translations"].keys() == {"fr", "de"} for row in named)
+
+
 def test_full_cards_are_redeemed(demo: Demo) -> None:
     (row,) = demo.rows("SELECT max(stamp_count) AS most FROM loyalty_cards")
     assert TARGET <= row["most"] < TARGET + 5
