@@ -27,7 +27,7 @@ from api.in_flight import InFlight
 from api.key_files import Keys
 from api.middleware import Admission, BodyLimit, Requests, StraightToTheTill
 from api.pages import admin as admin_pages
-from api.pages import audit, audit_card, audit_events, routing, sign_in, start, till
+from api.pages import api_docs, audit, audit_card, audit_events, routing, sign_in, start, till
 from api.pages.customer import cards as customer_cards
 from api.pages.customer import joining, leaving, wallet_buttons
 from api.pages.customer.open_cards import OpenCards, is_waiting
@@ -85,6 +85,7 @@ VENDOR = (programs, cards, customers, adjustments, entries, decisions, events, p
 PUBLIC = (public_programs, public_cards, public_passes, public_checkpoint, public_google, apple_web_service)
 PAGES = (
     routing,
+    api_docs,
     start,
     sign_in,
     till,
@@ -200,7 +201,12 @@ def create_app(settings: Settings, keys: Keys, conninfo: str) -> FastAPI:
             await pool.close()
 
     app = FastAPI(
-        title="Loyalty ledger", version="0.1.0", lifespan=lifespan, generate_unique_id_function=openapi.operation_id
+        title="Loyalty ledger",
+        version="0.1.0",
+        lifespan=lifespan,
+        generate_unique_id_function=openapi.operation_id,
+        docs_url=None,  # Theirs load scripts from elsewhere into our origin; ours are `api.pages.api_docs`.
+        redoc_url=None,
     )
     till_routes = {route.path: route for noun in TILL for route in noun.router.routes if isinstance(route, APIRoute)}
     app.router.routes.extend(till_routes.values())

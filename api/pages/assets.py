@@ -1,4 +1,4 @@
-"""Scripts, styles and pictures of the pages, read once and kept compressed.
+"""Scripts, styles and pictures of the pages, read once and kept as small as they go over the wire.
 
 All of them stand under one address that is made of all their bytes: a browser keeps them for ever, and a release that
 changed one of them has another address. So scripts may import each other by relative names.
@@ -28,11 +28,16 @@ COMPRESSIBLE = frozenset(MEDIA_TYPES) - {".png"}
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """A file as it goes over the wire."""
+    """A file as it goes over the wire: by gzip, where that makes it smaller."""
 
     media_type: str
-    content: bytes
-    zipped: bytes | None  # gzip; None where that would not make it smaller.
+    sent: bytes
+    is_zipped: bool
+
+    @property
+    def content(self) -> bytes:
+        """The file itself."""
+        return gzip.decompress(self.sent) if self.is_zipped else self.sent
 
 
 @cache
@@ -74,4 +79,5 @@ def _found(folder: Traversable, prefix: str) -> list[tuple[str, Asset]]:
 
 def _asset(content: bytes, suffix: str) -> Asset:
     zipped = gzip.compress(content, 9, mtime=0) if suffix in COMPRESSIBLE else content
-    return Asset(MEDIA_TYPES[suffix], content, zipped if len(zipped) < len(content) else None)
+    is_zipped = len(zipped) < len(content)
+    return Asset(MEDIA_TYPES[suffix], zipped if is_zipped else content, is_zipped)

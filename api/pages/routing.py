@@ -111,9 +111,9 @@ async def read_asset(request: Request, digest: str, path: str) -> Response:
         raise NotFoundHere
     is_current = digest == assets.digest()
     headers = {"Cache-Control": assets.FOREVER if is_current else "no-cache", "Vary": "Accept-Encoding"}
-    if asset.zipped is not None and "gzip" in request.headers.get("accept-encoding", ""):
+    if asset.is_zipped and "gzip" in request.headers.get("accept-encoding", ""):
         headers["Content-Encoding"] = "gzip"
-        return Response(asset.zipped, media_type=asset.media_type, headers=headers)
+        return Response(asset.sent, media_type=asset.media_type, headers=headers)
     return Response(asset.content, media_type=asset.media_type, headers=headers)
 
 
