@@ -38,11 +38,12 @@ from projections.archive.reading import verified
 from projections.archive.rows import CARRIED, FOLLOWING, IN_LINES_OF_THEIR_OWN, LEFT_BEHIND
 from projections.check import check
 from projections.proofs.checkpoints import opened
+from projections.proofs.merkle import Frontier
 from projections.proofs.notes import SigningKey, sign
 from projections.proofs.restores import accept_restore
 from projections.proofs.sealing_keys import SealingRefused, rotate_key
 from projections.proofs.store import verify_store
-from projections.proofs.verify_statement import Fault, Kind, VerifierKey
+from projections.proofs.verify_statement import Fault, Kind, VerifierKey, leaf_data, leaf_hash
 from projections.read_model import Projector
 from tests.conftest import SERVER
 from tests.databases import database
@@ -615,6 +616,17 @@ def test_an_archive_of_another_past_than_the_one_that_was_kept_is_refused(scene:
         with pytest.raises(Fault, match=f"two different trees of {known.size} were signed") as other:
             read_with(scene, raw, sign(str(replaced(known, root=bytes(32))), key))
         assert other.value.kind is Kind.INCONSISTENT
+
+
+def test_a_checkpoint_that_was_left_out_of_the_archive_is_held_against_its_events(scene: Scene) -> None:
+    key, tree = signer(scene.store), Frontier()
+    known = opened(kept_notes(scene.whole)[-1], [key.verifier])
+    for event in [line for line in lines(scene.whole) if isinstance(line, Event)][: known.size - 1]:
+        tree.append(leaf_hash(leaf_data(event.position, bytes.fromhex(event.hash))))
+    right = replaced(known, size=tree.size, root=tree.root())
+    assert read_with(scene, scene.whole, sign(str(right), key)) == len(lines(scene.whole))
+    with pytest.raises(Fault, match=f"two different trees of {tree.size} were signed"):
+        read_with(scene, scene.whole, sign(str(replaced(right, root=bytes(32))), key))
 
 
 def test_what_was_kept_must_be_signed_and_a_checkpoint(scene: Scene) -> None:
