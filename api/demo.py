@@ -7,7 +7,7 @@ decide, and the past lies in the past. Who comes when is drawn from a fixed seed
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 from itertools import groupby
@@ -17,6 +17,7 @@ from uuid import UUID
 import orjson
 from psycopg_pool import AsyncConnectionPool
 
+from api.demo_shop import BRANDING, CODE, LOCATION_ID, PROFILE, REWARDS, RULES, STAFF, TARGET, Member
 from api.demo_visits import CARDS, DAYS, TERMINALS, Holder, Scheme, Visit, opening, planned
 from ledger.commands import Ledger
 from ledger.commands.caller import Caller, ProvenStaff, once, utc_now
@@ -24,75 +25,15 @@ from ledger.commands.references import CardReference
 from ledger.commands.till import Asked
 from ledger.decision import Once, Outcome
 from ledger.errors import Busy, CodeTaken, PinInvalid, RuleRefused, VendorNotFound
-from ledger.ids import derived
-from ledger.program import Branding, LoyaltyType, Reward, Rules
+from ledger.program import LoyaltyType, Rules
 from ledger.reader import Pool, act_as_application
 from ledger.seal import MasterKey
-from ledger.staff_pin import Role
 from ledger.stream import Actor
-from ledger.translations import Translations
-from ledger.vendor import SCOPES, Profile
+from ledger.vendor import SCOPES
 from projections.read_model import Projector
 
-CODE = "rousegaertchen-demo"
-PROFILE = Profile("Café Rousegäertchen", "LU", "Europe/Luxembourg", "EUR", ("lb", "fr", "de", "en"))
 TRIES_MAX = 5
 NOBODY = UUID(int=0)
-
-TARGET = 10
-RULES: dict[Scheme, dict[str, Any]] = {
-    "stamps": {
-        "stamps_target": TARGET,
-        "stamps_reward_description": "E Kaffi no Wiel",
-        "stamps_reward_value_minor": 380,
-        "stamps_reward_description_in": Translations(fr="Un café au choix", de="Ein Kaffee nach Wahl"),
-    },
-    "points": {"rate_points": 1, "rate_minor": 100, "minimum_purchase_minor": 300},
-}
-BRANDING: dict[Scheme, Branding] = {
-    "stamps": Branding(
-        "Kaffiskaart",
-        "Kaffiskaart",
-        "#8c2f39",
-        "#f6e7d8",
-        card_name_in=Translations(fr="Carte café", de="Kaffeekarte"),
-    ),
-    "points": Branding(
-        "Rousepunkten",
-        "Rousepunkten",
-        "#2f5d50",
-        "#f4c9d6",
-        card_name_in=Translations(fr="Points de rose", de="Rosenpunkte"),
-    ),
-}
-REWARDS = [
-    Reward(derived("demo reward", "croissant"), "Croissant", 40, 240),
-    Reward(
-        derived("demo reward", "cake"),
-        "Quetschentaart",
-        90,
-        520,
-        Translations(fr="Tarte aux quetsches", de="Zwetschgenkuchen"),
-    ),
-    Reward(
-        derived("demo reward", "brunch"),
-        "Brunch fir zwee",
-        250,
-        4_400,
-        Translations(fr="Brunch pour deux", de="Brunch für zwei"),
-    ),
-]
-LOCATION_ID = derived("demo location", CODE)
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    name: str
-    pin: str
-    role: Role
-
-
-STAFF = (Member("Inês", "2846", "staff"), Member("Luc", "7391", "staff"), Member("Josiane", "50283", "manager"))
 
 
 def seed(

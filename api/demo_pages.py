@@ -2,7 +2,7 @@
 
 import psycopg
 
-from api.demo import CODE
+from api.demo_shop import CODE
 from api.doors import make_link_for
 from ledger.seal import MasterKey
 

@@ -11,7 +11,8 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from api.demo import CODE, STAFF, TARGET, seed
+from api.demo import seed
+from api.demo_shop import CODE, STAFF, TARGET
 from api.demo_visits import CARDS, DAYS, HOURS, ZONE, planned
 from projections.check import check
 from projections.rebuild import TABLES

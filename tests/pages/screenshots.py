@@ -16,7 +16,7 @@ from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page
 from rich.progress import track
 
-from api import demo
+from api import demo, demo_shop
 from api.demo_visits import TERMINALS
 from api.pages.frame import LANGUAGE_COOKIE
 from projections.proofs.monitor import NAME, Monitor
@@ -240,7 +240,7 @@ def scene() -> Iterator[Scene]:
         url = resources.enter_context(database(server, upgraded=True))
         demo.seed(url, MASTER_KEY, lambda *_: None)
         service = resources.enter_context(Service(url))
-        vendor = next(v for v in service.admin.get("/vendors").json()["items"] if v["code"] == demo.CODE)
+        vendor = next(v for v in service.admin.get("/vendors").json()["items"] if v["code"] == demo_shop.CODE)
         till = service.till(service.admin.api_key(vendor["id"])["key"], vendor["id"])
         programs = {program["name"]: program for program in till.get("/programs").json()["items"]}
         yield Scene(service, till, programs)

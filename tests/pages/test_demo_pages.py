@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from api.demo import BRANDING, PROFILE, STAFF
+from api.demo_shop import BRANDING, PROFILE, STAFF
 from tests.databases import BIN_DIR, directory_for_servers
 from tests.pages.browser import DESKTOP, Person
 from tests.service import REAL, ServiceProcess, eventually
