@@ -239,7 +239,7 @@ def scene() -> Iterator[Scene]:
         server = resources.enter_context(shared_server())
         url = resources.enter_context(database(server, upgraded=True))
         demo.seed(url, MASTER_KEY, lambda *_: None)
-        service = resources.enter_context(Service(url))
+        service = resources.enter_context(Service(url, sign_ins_per_hour=10_000))
         vendor = next(v for v in service.admin.get("/vendors").json()["items"] if v["code"] == demo_shop.CODE)
         till = service.till(service.admin.api_key(vendor["id"])["key"], vendor["id"])
         programs = {program["name"]: program for program in till.get("/programs").json()["items"]}
