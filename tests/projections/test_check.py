@@ -105,7 +105,9 @@ def test_a_changed_cell_is_found(
 @pytest.mark.parametrize("table", ["loyalty_cards", "loyalty_transactions", "refusals", "streams"])
 def test_a_missing_row_is_found(store: Store, database_url: str, table: str) -> None:
     key = "stream_id" if table == "streams" else "id"
-    (row,) = store.rows(f"SELECT {key} AS id FROM {table} ORDER BY {key} DESC LIMIT 1")
+    # Of an entry with a reference the claim would be found, too, and ids come in any order.
+    which = "WHERE external_ref IS NULL" if table == "loyalty_transactions" else ""
+    (row,) = store.rows(f"SELECT {key} AS id FROM {table} {which} ORDER BY {key} DESC LIMIT 1")
     by_force(store, f"DELETE FROM {table} WHERE {key} = %s", row["id"])
     assert in_tables(check(database_url, MASTER_KEY)) == [Difference(table, str(row["id"]), "(row)", "there", None)]
 
