@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import psycopg
 
 BUSY = 75  # sysexits.h: try again later.
 AWAY = 69  # The same: a service is unavailable.
+NEWEST = max(file.name[:4] for file in (Path(__file__).parent / "versions").glob("[0-9]*.py"))
 
 
 class UpgradeIsBusy(Exception):
@@ -14,12 +16,14 @@ class UpgradeIsBusy(Exception):
 
 
 def upgrade(url: str) -> None:
-    """Bring the database up to the newest revision, as `migrations.upgrade.upgrade` does.
+    """Bring the database up to the newest revision, as `migrations.upgrade.upgrade` does; at once where it is there.
 
     Raises:
         UpgradeIsBusy, psycopg.OperationalError: As there. Safe to ask again.
         UpgradeFailed: With what the process said; the database stands at the last revision that went well.
     """
+    if _revision(url) == NEWEST:
+        return
     done = subprocess.run(
         [sys.executable, "-P", "-m", "migrations.upgrade"], input=url, capture_output=True, text=True, check=False
     )
@@ -30,6 +34,16 @@ def upgrade(url: str) -> None:
         raise psycopg.OperationalError(said)
     if done.returncode:
         raise UpgradeFailed(said)
+
+
+def _revision(url: str) -> str | None:
+    """Where the database stands; None where it was never upgraded."""
+    with psycopg.connect(url, target_session_attrs="read-write", autocommit=True) as connection:
+        try:
+            found = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        except psycopg.errors.UndefinedTable:
+            return None
+    return None if found is None else str(found[0])
 
 
 class UpgradeFailed(Exception):

@@ -151,6 +151,15 @@ def test_an_upgrade_apart_does_the_same_and_leaves_nothing_of_alembic_here(empty
     assert current(empty_database_url) == head()
 
 
+def test_nothing_is_started_where_nothing_is_to_be_done(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert head() == apart.NEWEST
+    monkeypatch.setattr(sys, "executable", "/nowhere")
+    apart.upgrade(database_url)
+    downgrade(database_url, "0008")
+    with pytest.raises(FileNotFoundError):
+        apart.upgrade(database_url)
+
+
 def test_an_upgrade_apart_is_refused_in_the_same_words(empty_database_url: str) -> None:
     with pytest.raises(psycopg.OperationalError, match="nowhere"):
         apart.upgrade("postgresql:///ledger?host=/nowhere")
