@@ -34,9 +34,12 @@ from api.key_files import Keys, in_force, load_keys
 from api.logs import configure
 from api.main import create_app
 from api.settings import Settings, read_settings
+from ledger.commands.caller import utc_now
 from ledger.seal import MasterKey
+from migrations.upgrade import upgrade
 from projections.check import Difference, check
-from projections.proofs.sealer import Sealer
+from projections.proofs.sealer import Sealer, connected
+from projections.proofs.sealing_keys import make_first_key
 from projections.read_model import Projector
 from projections.rebuild import TABLES
 
@@ -432,6 +435,15 @@ class ServiceProcess(Served):
 
 TESTS_OWN = (sys.executable, "-m", "tests.service")
 REAL = str(Path(sys.executable).with_name("loyalty-ledger"))
+
+
+def sealing(database_url: str, folder: Path) -> dict[str, str]:
+    """The setting with which a service signs checkpoints over this database, whose first key is made."""
+    upgrade(database_url)
+    file = folder / "sealing_key"
+    with connected(database_url) as connection:
+        make_first_key(connection, file, "shop.example/ledger", utc_now())
+    return {"LOYALTY_SEALING_KEY_FILE": str(file)}
 
 
 @contextmanager

@@ -12,11 +12,8 @@ from api import serving
 from api.database import Database
 from api.key_files import Keys
 from api.settings import Settings
-from ledger.commands.caller import utc_now
-from projections.proofs.sealer import connected
-from projections.proofs.sealing_keys import make_first_key
 from tests.databases import database, durable_server
-from tests.service import ADMIN_KEY, MASTER_KEY, REAL, ServiceProcess, eventually
+from tests.service import ADMIN_KEY, MASTER_KEY, REAL, ServiceProcess, eventually, sealing
 
 
 @pytest.fixture
@@ -47,10 +44,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess
         database(server.start(), upgraded=True) as url,
     ):
         folder = tmp_path_factory.mktemp("served")
-        key_file = folder / "sealing_key"
-        with connected(url) as connection:
-            make_first_key(connection, key_file, "shop.example/ledger", utc_now())
-        service = ServiceProcess((REAL, "run"), folder / "log", url, LOYALTY_SEALING_KEY_FILE=str(key_file))
+        service = ServiceProcess((REAL, "run"), folder / "log", url, **sealing(url, folder))
         yield service
         service.end()
 

@@ -17,7 +17,7 @@ import psycopg
 from migrations.local_postgres import SERVER_SETTINGS, LocalPostgres
 from tests.benchmarks.peers import DATABASE_VARIABLE
 from tests.databases import BIN_DIR, directory_for_servers
-from tests.service import REAL, ServiceProcess, eventually, free_port, service_process
+from tests.service import REAL, ServiceProcess, eventually, free_port, sealing, service_process
 
 CONNECTIONS_MAX = "400"
 DISKS: dict[str, dict[str, str]] = {
@@ -42,11 +42,18 @@ def disk(kind: str) -> Iterator[str]:
 
 
 @contextmanager
-def service(database_url: str, *command: str) -> Iterator[ServiceProcess]:
+def whole_service(database_url: str) -> Iterator[ServiceProcess]:
+    """`loyalty-ledger run` on a database that was upgraded: projections and checkpoints beside the API."""
+    with TemporaryDirectory() as folder, service(database_url, "run", **sealing(database_url, Path(folder))) as process:
+        yield process
+
+
+@contextmanager
+def service(database_url: str, *command: str, **environment: str) -> Iterator[ServiceProcess]:
     """`loyalty-ledger` with this subcommand, as its users run it."""
     with TemporaryDirectory() as directory:
         log = Path(directory) / "service.log"
-        with service_process(log, database_url, command=(REAL, *command), **COMPILED) as process:
+        with service_process(log, database_url, command=(REAL, *command), **COMPILED, **environment) as process:
             try:
                 yield process
             finally:
@@ -98,6 +105,9 @@ def _answers(port: int) -> bool:
 
 def wait_for_tables(database_url: str) -> float:
     """Wait until the query tables have caught up: a projector at work takes the machine from whoever is next."""
-    sql = "SELECT position >= (SELECT coalesce(max(notification_id), 0) FROM stored_events) FROM projections"
+    sql = """
+    SELECT position >= (SELECT coalesce(max(notification_id), 0) FROM stored_events) FROM projections
+    WHERE name = 'query_tables'
+    """
     with psycopg.connect(database_url, autocommit=True) as connection:
         return eventually(lambda: (connection.execute(sql).fetchone() or (False,))[0], CAUGHT_UP_SECONDS)

@@ -22,7 +22,7 @@ import pytest
 from ledger.recorder import LOCK_STORE
 from migrations.local_postgres import LocalPostgres
 from tests.databases import BIN_DIR, directory_for_servers
-from tests.service import REAL, VENDOR, ServiceProcess, Till, eventually, ok, service_process
+from tests.service import REAL, VENDOR, ServiceProcess, Till, eventually, ok, sealing, service_process
 
 pytestmark = pytest.mark.faults
 
@@ -112,8 +112,9 @@ def embedded_service() -> Iterator[ServiceProcess]:
 
 @contextmanager
 def service_beside(server: LocalPostgres, folder: Path) -> Iterator[ServiceProcess]:
-    """`loyalty-ledger run` with a durable database of somebody's own."""
-    with service_process(folder / "service.log", server.start(), command=(REAL, "run")) as service:
+    """`loyalty-ledger run` with a durable database of somebody's own, and checkpoints."""
+    url = server.start()
+    with service_process(folder / "service.log", url, command=(REAL, "run"), **sealing(url, folder)) as service:
         yield service
 
 

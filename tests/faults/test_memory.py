@@ -26,7 +26,7 @@ from tests.service import MASTER_KEY, VENDOR, ServiceProcess, Till
 
 pytestmark = pytest.mark.faults
 
-RESIDENT_MB_MAX = 300.0
+MEMORY_MB_MAX = 300.0
 CARDS = 100_000
 STAMPED = 25_000
 STAMPED_MIN = 20_000
@@ -41,13 +41,17 @@ OPEN_FILES = 8_192
 
 
 class Memory:
-    """The most memory a process and its children had, PostgreSQL's not counted."""
+    """The most memory a process and its children had, PostgreSQL's not counted.
+
+    What they share, such as libraries, is counted once, as the limit of a container counts it: `pss` of
+    proc_pid_smaps(5). `most_resident_mb` is the sum of what each has resident, which counts it for each of them.
+    """
 
     def __init__(self, pid: int) -> None:
         self._process = psutil.Process(pid)
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="memory")
-        self.most_mb = 0.0
+        self.most_mb = self.most_resident_mb = 0.0
 
     def __enter__(self) -> "Memory":
         self._thread.start()
@@ -58,15 +62,17 @@ class Memory:
         self._thread.join()
 
     def now_mb(self) -> float:
-        total = 0
+        proportional = resident = 0
         for process in (self._process, *self._process.children(recursive=True)):
             with suppress(psutil.NoSuchProcess):
                 if process.name() != "postgres":
-                    total += process.memory_info().rss
-        return total / 1_000_000
+                    told = process.memory_full_info()
+                    proportional, resident = proportional + told.pss, resident + told.rss
+        self.most_resident_mb = max(self.most_resident_mb, resident / 1_000_000)
+        return proportional / 1_000_000
 
     def _watch(self) -> None:
-        while not self._is_over.wait(0.02):
+        while not self._is_over.wait(0.05):
             with suppress(psutil.NoSuchProcess):
                 self.most_mb = max(self.most_mb, self.now_mb())
 
@@ -109,9 +115,10 @@ def test_a_hundred_thousand_cards(durable_server: LocalPostgres, tmp_path: Path)
         assert service.rows("SELECT count(*) FROM loyalty_cards WHERE is_active") == [{"count": CARDS}]
         print(  # noqa: T201
             f"\n{CARDS} active cards (made and projected in {made:.0f} s), {told.statuses['201']} of them stamped:"
-            f" {memory.most_mb:.0f} MB at most, {memory.now_mb():.0f} MB now, {at_rest:.0f} MB at the start"
+            f" {memory.most_mb:.0f} MB at most ({memory.most_resident_mb:.0f} MB resident, shared pages in each),"
+            f" {memory.now_mb():.0f} MB now, {at_rest:.0f} MB at the start"
         )
-        assert memory.most_mb < RESIDENT_MB_MAX
+        assert memory.most_mb < MEMORY_MB_MAX
 
 
 # ------------------------------------------------------------------ waiting
@@ -208,8 +215,9 @@ def test_two_thousand_clients_waiting_at_once(durable_server: LocalPostgres, tmp
         assert [row for row in times if row["times"] > 1] == [], "nothing doubled"
         print(  # noqa: T201
             f"\n{WAITING} clients at once: {'; '.join(figures)}; 0 lost, 0 doubled, {memory.most_mb:.0f} MB at most"
+            f" ({memory.most_resident_mb:.0f} MB resident, shared pages in each)"
         )
-        assert memory.most_mb < RESIDENT_MB_MAX
+        assert memory.most_mb < MEMORY_MB_MAX
 
 
 def as_promised(clients: Sequence[Waiting]) -> None:

@@ -11,7 +11,7 @@ from tests.benchmarks import load
 from tests.benchmarks.bench import Bench, Shop
 from tests.benchmarks.figures.stamps import CARDS, stamping
 from tests.benchmarks.measuring import Figure, Window, at_least, at_most, compared, spaced
-from tests.benchmarks.servers import service, wait_for_tables
+from tests.benchmarks.servers import service, wait_for_tables, whole_service
 from tests.service import VENDOR
 
 NAME = "cards"
@@ -26,7 +26,7 @@ def measure(bench: Bench) -> list[Figure]:
 
 
 def _sessions_and_hot_card(bench: Bench) -> list[Figure]:
-    with bench.database("fast", upgraded=True) as url, service(url, "run") as running:
+    with bench.database("fast", upgraded=True) as url, whole_service(url) as running:
         shop = Shop.opened(running)
         token = shop.session()
 

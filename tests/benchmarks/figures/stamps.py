@@ -11,7 +11,7 @@ from tests.benchmarks import load, pgbench
 from tests.benchmarks.bench import Bench, Shop
 from tests.benchmarks.load import Asking
 from tests.benchmarks.measuring import Figure, Goal, Window, at_least, at_most, compared
-from tests.benchmarks.servers import peer, prepare_crud, service, wait_for_tables
+from tests.benchmarks.servers import peer, prepare_crud, wait_for_tables, whole_service
 from tests.service import VENDOR
 
 NAME = "stamps"
@@ -38,7 +38,7 @@ def _on(bench: Bench, kind: str) -> list[Figure]:
         bench.database(kind, upgraded=True) as ours,
         bench.database(kind) as pgbench_url,
         bench.database(kind) as crud_url,
-        service(ours, "run") as running,
+        whole_service(ours) as running,
     ):
         pgbench.prepare(pgbench_url)
         shop = Shop.opened(running)

@@ -22,7 +22,7 @@ from tests.benchmarks.bench import Bench, Shop
 from tests.benchmarks.figures.stamps import CARDS, stamping
 from tests.benchmarks.load import percentile
 from tests.benchmarks.measuring import Figure, Window, at_least, at_most, compared, ratios, spaced
-from tests.benchmarks.servers import service, wait_for_tables
+from tests.benchmarks.servers import service, wait_for_tables, whole_service
 from tests.service import MASTER_KEY
 
 NAME = "tables"
@@ -93,7 +93,7 @@ def _caught_up(url: str) -> float:
 
 def _following(bench: Bench) -> list[Figure]:
     """From the answer a till gets to the moment its entry stands in the tables; and from the moment it asked."""
-    with bench.database("fast", upgraded=True) as url, service(url, "run") as running:
+    with bench.database("fast", upgraded=True) as url, whole_service(url) as running:
         shop = Shop.opened(running)
 
         def follow() -> dict[str, float]:
