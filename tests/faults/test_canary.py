@@ -19,7 +19,19 @@ from tests.api.test_passes import settings_for
 from tests.databases import BIN_DIR, directory_for_servers
 from tests.journeys.people import EMAIL, NAME, PHONE, Person, somebody, traces
 from tests.journeys.test_authorisation import OPERATIONS, Operation, ask
-from tests.service import ADMIN, REAL, VENDOR, Client, Served, ServiceProcess, eventually, ok, problem, service_process
+from tests.service import (
+    ADMIN,
+    REAL,
+    VENDOR,
+    Client,
+    Served,
+    ServiceProcess,
+    eventually,
+    ok,
+    problem,
+    sealing,
+    service_process,
+)
 from wallet_sync.dev_certificates import make_dev_certificates
 
 PERSONAL = [NAME, EMAIL, PHONE]
@@ -50,6 +62,7 @@ def service_that_tells_everything(folder: Path) -> Iterator[tuple[ServiceProcess
                 LOYALTY_PUBLIC_URL="https://cards.example",
                 LOYALTY_APPLE_PUSH_URL="https://127.0.0.1:9",
                 **wallet,
+                **sealing(url, folder),
             ) as service:
                 yield service, directory / "server"
         finally:
