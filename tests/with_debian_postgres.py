@@ -12,7 +12,7 @@ from migrations.local_postgres import TEST_SETTINGS, LocalPostgres
 from tests.databases import SERVER_URL_VARIABLE, directory_for_servers
 
 # Where it matters which server it is. What is left out speaks to one through these parts alone.
-STORIES = ("vendor_journey", "races", "forgetting", "time_travel", "checkpoints")
+STORIES = ("vendor_journey", "races", "checkpoints")
 CHOSEN = (
     "tests/migrations",
     "tests/ledger",

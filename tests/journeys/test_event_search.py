@@ -212,7 +212,7 @@ def test_each_filter_finds_what_reading_the_whole_stream_finds(searched: Service
     assert {name for name, _ in used} == FITS.keys() - {"from", "to", "occurred_from", "occurred_to", "after"}
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_filters_together_find_what_fits_all_of_them(
     searched: Service, events: list[Event], data: st.DataObject

@@ -23,7 +23,7 @@ from tests.conftest import SERVER
 from tests.databases import database
 from tests.service import ADMIN, ADMIN_KEY, VENDOR, Service, Till, ok
 
-EXAMPLES = 12
+EXAMPLES = 8
 CHECKS = [
     not_a_server_error,
     status_code_conformance,

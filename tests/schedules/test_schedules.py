@@ -96,7 +96,7 @@ FOUND_AT_GOOGLE: dict[str, Schedule] = {
     ),
     "a class vanished that nobody wrote to before the night": (Step("class vanishes"), Step("night")),
 }
-STEADY_CHUNKS = 2
+STEADY_CHUNKS = 1
 MANY, MANY_CHUNKS = 100, 50  # For each wallet.
 FROM = int(os.environ.get("SCHEDULES_FROM", "100000"))
 
