@@ -16,7 +16,7 @@ STORIES = ("vendor_journey", "races", "checkpoints")
 CHOSEN = (
     "tests/migrations",
     "tests/ledger",
-    "tests/projections",
+    *(f"tests/projections/test_{part}.py" for part in ("read_model", "rebuild", "check", "search")),
     *(f"tests/journeys/test_{story}.py" for story in STORIES),
 )
 BIN_DIR = Path("/usr/lib/postgresql/15/bin")

@@ -49,13 +49,13 @@ def test_an_exception_is_told_without_its_text(capsys: pytest.CaptureFixture[str
     configure("json")
     try:
         try:
-            raise ValueError("PIN 4071 of Anna")
+            raise ValueError("PIN 40711704 of Anna")
         except ValueError as error:
             raise RuntimeError("Anna again") from error
     except RuntimeError:
         structlog.get_logger("test").exception("failed")
     text = capsys.readouterr().err
-    assert "Anna" not in text and "4071" not in text
+    assert "Anna" not in text and "40711704" not in text
     line = json.loads(text)
     assert line["exception"] == "RuntimeError < ValueError"
     assert "api/test_logs.py" in line["where"]
@@ -64,7 +64,7 @@ def test_an_exception_is_told_without_its_text(capsys: pytest.CaptureFixture[str
 def test_a_librarys_exception_is_told_without_its_text_too(capsys: pytest.CaptureFixture[str]) -> None:
     configure("json")
     try:
-        raise ValueError("PIN 4071 of Anna")
+        raise ValueError("PIN 40711704 of Anna")
     except ValueError:
         logging.getLogger("uvicorn.error").exception("Exception in ASGI application")
     text = capsys.readouterr().err
