@@ -33,8 +33,12 @@ class Chart:
 
 
 def bars(counts: Mapping[date, int], *, days: int, today: date) -> Chart:
-    """A bar for each of the last days, today's last; days that are not named have none."""
-    shown = [today - timedelta(days=ago) for ago in range(days - 1, -1, -1)]
+    """A bar for each of the last days; those that are not named have none.
+
+    Today's is the last one, or tomorrow's where it is tomorrow already: counts are by the day of where they come from.
+    """
+    last = max((today, *counts))
+    shown = [last - timedelta(days=ago) for ago in range(days - 1, -1, -1)]
     highest, step, foot = max((counts.get(day, 0) for day in shown), default=0), WIDTH / days, HEIGHT - FOOT
     gap = min(GAP, step / 4)
     drawn = []

@@ -86,7 +86,10 @@ class RewardShape(Body):
 
 
 class ProgramChange(Body):
-    """Whatever is given replaces what was; what is left out stays."""
+    """Whatever is given replaces what was; what is left out stays.
+
+    `null` takes away a text, a picture, a colour or what a reward is worth. Elsewhere it is as if left out.
+    """
 
     name: Name | None = None
     stamps_target: int | None = Field(None, ge=1, le=1000, examples=[10])
@@ -126,7 +129,7 @@ class ProgramChange(Body):
     )
 
     def rules(self, before: Rules) -> Rules:
-        given: dict[str, Any] = self.model_dump(exclude_none=True, include=RULE_FIELDS)
+        given = self._given(RULE_FIELDS)
         if self.earn_rate is not None:
             given |= {"rate_points": self.earn_rate.points, "rate_minor": self.earn_rate.per_minor}
         if self.translations is not None:
@@ -135,12 +138,16 @@ class ProgramChange(Body):
         return replace(before, **given)
 
     def branding(self, before: Branding) -> Branding:
-        given = self.model_dump(exclude_none=True, include=BRANDING_FIELDS)
+        given = self._given(BRANDING_FIELDS)
         if self.enrolment_fields is not None:
             given |= {"enrolment_fields": tuple(self.enrolment_fields)}
         if self.translations is not None:
             given |= {f"{name}_in": _in_languages(self.translations, name) for name in ("card_name", "terms_text")}
         return replace(before, **given)
+
+    def _given(self, names: set[str]) -> dict[str, Any]:
+        given = self.model_dump(include=names & self.model_fields_set)
+        return {name: value for name, value in given.items() if value is not None or name in REMOVABLE}
 
 
 def _in_languages(words: Mapping[Any, Body], name: str) -> Translations | None:
@@ -163,6 +170,19 @@ RULE_FIELDS = {
 }
 BRANDING_FIELDS = {
     "name",
+    "card_name",
+    "card_color",
+    "card_secondary_color",
+    "logo_url",
+    "hero_image_url",
+    "terms_text",
+    "privacy_url",
+}
+
+
+REMOVABLE = {
+    "stamps_reward_description",
+    "stamps_reward_value_minor",
     "card_name",
     "card_color",
     "card_secondary_color",

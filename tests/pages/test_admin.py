@@ -57,6 +57,12 @@ def test_bars_reach_from_the_ground_to_the_highest_day() -> None:
     assert (chart.highest, chart.total) == (4, 6)
 
 
+def test_the_last_bar_is_of_whom_it_is_tomorrow_for() -> None:
+    chart = bars({date(2026, 3, 1): 4, date(2026, 3, 4): 2}, days=3, today=date(2026, 3, 3))
+    assert [bar.day.day for bar in chart.bars] == [2, 3, 4] and chart.total == 2
+    assert [bar.day.day for bar in bars({}, days=2, today=date(2026, 3, 3)).bars] == [2, 3]
+
+
 def test_programs_are_filtered_by_kind_and_state(admin: Person, service: Service, shop: Till) -> None:
     name = f"Only stamps {uuid4().hex[:6]}"
     shop.program(name=name, loyalty_type="stamps", earn_rate=None, points_rewards=[])

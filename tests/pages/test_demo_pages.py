@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from api.demo_shop import BRANDING, PROFILE, STAFF
+from ledger.translations import by_language
 from tests.databases import BIN_DIR, directory_for_servers
 from tests.pages.browser import DESKTOP, Person
 from tests.service import REAL, ServiceProcess, eventually
@@ -111,11 +112,12 @@ def test_a_customer_can_join_and_sees_a_card(printed: Printed, visitor: Callable
         page = anna.opens(address)
         assert heading(page).startswith("Collect")
         expect(page.get_by_role("button", name="Get my card")).to_be_visible()
-    for what, address in printed.addresses.items():
-        if what.startswith("A card of "):
-            page = anna.opens(address)
-            assert what.removeprefix("A card of ") in heading(page)
-            expect(page.locator(".show .code")).to_be_visible()  # A card speaks its holder's language.
+    for branding in BRANDING.values():
+        (address,) = printed.of(f"A card of {branding.name}")
+        page = anna.opens(address)
+        in_others = by_language(name=branding.card_name_in).values()
+        assert heading(page) in {branding.name, *(words["name"] for words in in_others)}  # It is its holder's language.
+        expect(page.locator(".show .code")).to_be_visible()
 
 
 def test_the_shops_link_lets_in_once_and_its_code_pairs_the_till(

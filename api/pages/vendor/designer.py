@@ -31,6 +31,17 @@ from wallet_sync.colours import palette
 router = APIRouter(dependencies=[Public], route_class=PageRoute, include_in_schema=False)
 
 SHOWN_MAX = 200
+ASKED_FOR = {"name": "A name, which they may leave out", "email": "An email address", "phone": "A phone number"}
+REVERSAL_POLICIES = (
+    ("allow_negative", "The balance falls below nothing"),
+    ("within_balance", "Only what is left is taken"),
+    ("reject", "Nothing is taken, it is refused"),
+)
+MORE = ("reversal_policy", "raised_target", "wind_down_days")  # Shown when asked for, or when one is wrong.
+RAISED_TARGETS = (
+    ("grandfather", "Cards that were begun keep theirs until they are full"),
+    ("immediate", "All cards need them at once"),
+)
 
 
 @router.get("/app/programs")
@@ -112,7 +123,9 @@ async def publish(program_id: UUID, desk: TheDesk) -> Response:
         await change_program(program_id, asked, desk.caller, version(form), desk.parts.ledger)
     except (ValidationError, Refused) as error:
         return await _designer(desk, program, form, beside(desk.what_is_wrong(error)))
-    return to(f"/app/programs/{program_id}", done="published")
+    after = await desk.parts.ledger.programs.find(program_id, desk.caller.vendor_id)
+    is_announced = len(after["pending_rules"]) > len(program["pending_rules"])
+    return to(f"/app/programs/{program_id}", done="announced" if is_announced else "published")
 
 
 @router.post("/app/programs/{program_id}/activate")
@@ -129,6 +142,15 @@ async def deactivate(program_id: UUID, desk: TheDesk) -> Response:
     return to(f"/app/programs/{program_id}", done="deactivated")
 
 
+def _announced(program: Mapping[str, Any], desk: Desk) -> list[dict[str, Any]]:
+    """Versions whose day is to come. Of two for one moment, the later one holds."""
+    versions = {rules["effective_from"]: rules["version"] for rules in program["pending_rules"]}
+    return [
+        {"version": version, "begins": desk.words.moment(begins, program["timezone"])}
+        for begins, version in versions.items()
+    ]
+
+
 async def _designer(desk: Desk, program: Mapping[str, Any] | None, form: Form, wrong: Wrong = FINE) -> Response:
     return desk.page(
         "designer.html",
@@ -140,6 +162,11 @@ async def _designer(desk: Desk, program: Mapping[str, Any] | None, form: Form, w
         wrong_in={name.partition("-")[0] for name in wrong.fields},
         others=[(code, NAMES[code]) for code in desk.vendor["languages"][1:]],
         currency=program["currency"] if program else desk.vendor["currency"],
+        more_is_wrong=not wrong.fields.keys().isdisjoint(MORE),
+        announced=_announced(program, desk) if program else [],
+        asked_for=[(name, desk.words.text(label)) for name, label in ASKED_FOR.items()],
+        reversal_policies=[(code, desk.words.text(said)) for code, said in REVERSAL_POLICIES],
+        raised_targets=[(code, desk.words.text(said)) for code, said in RAISED_TARGETS],
         rewards=range(REWARDS_SHOWN),
         phone=await phone(desk, form),
         can_change="programs" in desk.caller.may,

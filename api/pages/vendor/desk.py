@@ -45,6 +45,7 @@ PARTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 DONE: Mapping[str, str] = {
     "saved": "Saved.",
     "published": "Published. Cards follow within seconds.",
+    "announced": "Announced. The new rules hold from the day you chose, everything else from now on.",
     "activated": "The program is active. Cards can earn from now on.",
     "deactivated": "The program is closed. Rewards can still be redeemed for a while.",
     "adjusted": "The balance is changed.",

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from api.currencies import exponent
 from api.languages import LANGUAGES, Language
@@ -10,17 +12,12 @@ from api.pages.vendor.desk import Form, Wrong, filled, whole
 from wallet_sync.colours import palette
 
 REWARDS_SHOWN = 5
-TEXTS = (
-    "name",
-    "card_name",
-    "stamps_reward_description",
-    "terms_text",
-    "privacy_url",
-    "card_color",
-    "card_secondary_color",
-)
+WORDS = ("card_name", "stamps_reward_description", "terms_text", "privacy_url", "logo_url")  # Empty, there are none.
+TEXTS = ("name", "card_color", "card_secondary_color", "reversal_policy", "raised_target")
 TRANSLATED = ("card_name", "stamps_reward_description", "terms_text")  # `fr-card_name` is the French one.
-NUMBERS = ("stamps_target", "cooldown_minutes", "max_daily_stamps", "max_stamps_per_scan")
+NUMBERS = ("stamps_target", "cooldown_minutes", "max_daily_stamps", "max_stamps_per_scan", "wind_down_days")
+ASKED_FOR = ("name", "email", "phone")  # `asks-name` is ticked where customers are asked for it.
+OF_STAMPS = ("stamps_target", "stamps_reward_description", "stamps_reward_value_minor", "raised_target")
 STARTS: dict[str, str] = {
     "loyalty_type": "stamps",
     "name": "",
@@ -33,15 +30,23 @@ STARTS: dict[str, str] = {
     "rate_points": "1",
     "rate_money": "1",
     "require_staff_pin": "yes",
+    "asks-name": "yes",
+    "reversal_policy": "allow_negative",
+    "raised_target": "grandfather",
+    "wind_down_days": "90",
 }
 
 
 def form_of(program: Mapping[str, Any]) -> dict[str, str]:
     """What the form says of a program as it is."""
-    said = {name: program[name] for name in (*TEXTS, *NUMBERS, "loyalty_type", "version", "minimum_purchase_minor")}
+    said = {name: program[name] for name in (*WORDS, *TEXTS, *NUMBERS, "loyalty_type", "version")}
     form = {name: "" if value is None else str(value) for name, value in said.items()}
     form |= _colors_of(program)
     form["require_staff_pin"] = "yes" if program["require_staff_pin"] else ""
+    form |= {f"asks-{name}": "yes" for name in program["enrolment_fields"]}
+    worth, least = program["stamps_reward_value_minor"], program["minimum_purchase_minor"]
+    form["stamps_reward_value"] = "" if worth is None else _major(worth, program["currency"])
+    form["minimum_purchase"] = _major(least, program["currency"]) if least else ""
     if program["earn_rate"] is not None:
         form["rate_points"] = str(program["earn_rate"]["points"])
         form["rate_money"] = _major(program["earn_rate"]["per_minor"], program["currency"])
@@ -70,6 +75,8 @@ def changed(form: Form, program: Mapping[str, Any]) -> dict[str, Any]:
     for name, shown in _colors_of(program).items():
         if program[name] is None and given.get(name) == shown:
             del given[name]
+    if set(given["enrolment_fields"]) == set(program["enrolment_fields"]):
+        del given["enrolment_fields"]
     given["translations"] = _not_shown(form, program) | given["translations"]
     if "points_rewards" in given:
         before = {str(reward["id"]): reward for reward in program["points_rewards"]}
@@ -77,7 +84,17 @@ def changed(form: Form, program: Mapping[str, Any]) -> dict[str, Any]:
             *(_as_before(form, reward, before.get(reward.get("id", ""))) for reward in given["points_rewards"]),
             *({**reward, "id": str(reward["id"])} for reward in program["points_rewards"][REWARDS_SHOWN:]),
         ]
+    if begins := form.get("effective_from", ""):
+        given["effective_from"] = _moment(begins, program["timezone"])
     return given
+
+
+def _moment(text: str, zone: str) -> str:
+    """What a browser's field for a day and a time of day says, where the program is; else the text as it is."""
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone)).isoformat()
+    except ValueError:
+        return text
 
 
 def _as_before(form: Form, reward: dict[str, Any], before: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -101,13 +118,16 @@ def asked_of(form: Form, currency: str) -> dict[str, Any]:
     """The API's request body that the form means; what belongs to another kind of program is left out."""
     kind, languages = form.get("loyalty_type", ""), _languages(form)
     given: dict[str, Any] = dict(filled(form, *TEXTS))
+    given |= {name: form[name].strip() or None for name in WORDS if name in form}
     given |= {name: whole(text) for name, text in filled(form, *NUMBERS).items()}
     given["require_staff_pin"] = form.get("require_staff_pin") == "yes"
+    given["enrolment_fields"] = [name for name in ASKED_FOR if form.get(f"asks-{name}") == "yes"]
+    given["stamps_reward_value_minor"] = _minor(form.get("stamps_reward_value", ""), currency)
     given["translations"] = {
         language: {name: form.get(f"{language}-{name}", "") for name in TRANSLATED} for language in languages
     }
     if kind == "points":
-        for name in ("stamps_target", "stamps_reward_description"):
+        for name in OF_STAMPS:
             for words in (given, *given["translations"].values()):
                 words.pop(name, None)
     else:
@@ -117,6 +137,7 @@ def asked_of(form: Form, currency: str) -> dict[str, Any]:
             "points": whole(form.get("rate_points")),
             "per_minor": _minor(form.get("rate_money", ""), currency),
         }
+        given["minimum_purchase_minor"] = _minor(form.get("minimum_purchase", ""), currency) or 0
         given["points_rewards"] = [
             {
                 "name": name,
@@ -136,7 +157,14 @@ def _known(reward_id: str) -> dict[str, str]:
 
 def beside(wrong: Wrong) -> Wrong:
     """The API's names of fields as the form has them."""
-    names = {"earn_rate": "rate_money", "earn_rate.points": "rate_points", "earn_rate.per_minor": "rate_money"}
+    names = {
+        "earn_rate": "rate_money",
+        "earn_rate.points": "rate_points",
+        "earn_rate.per_minor": "rate_money",
+        "stamps_reward_value_minor": "stamps_reward_value",
+        "minimum_purchase_minor": "minimum_purchase",
+        "enrolment_fields": "asks",
+    }
     fields = {}
     for name, sentence in wrong.fields.items():
         match name.split("."):
