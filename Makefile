@@ -28,7 +28,7 @@ test-postgres15: .venv/.ok ## Ledger, tables, migrations, main journeys on Debia
 peers: .venv/.ok ## Install what the tests hold our passes against (npm's packages; Debian's when run as root)
 	@$(BIN)/python -m tests.wallet_sync.peers
 
-check: .venv/.ok ## Format, lint, types, imports, dependencies, tests: what CI runs
+check: .venv/.ok ## Format, lint, types, imports, dependencies, tests
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
@@ -57,7 +57,7 @@ faults-audit: .venv/.ok ## Of these, somebody who changes the past in every way,
 bench: .venv/.ok ## Compare with the database's own speed and with peers; ~10 minutes
 	@$(BIN)/python -m tests.benchmarks
 
-bench-scale: .venv/.ok ## The same among 1 million cards and 10 million events; ~25 minutes, 25 GB
+bench-scale: .venv/.ok ## Stamps and a rebuild among 1 million cards, 10 million events; ~30 minutes, 25 GB
 	@$(BIN)/python -m tests.benchmarks --scale
 
 bench-audit: .venv/.ok ## A million events verified and checked by one core; ~8 minutes, 4 GB

@@ -39,7 +39,7 @@ def main() -> None:
 
 @app.command()
 def run() -> None:
-    """All in one: database, migrations, API and projections, until Ctrl-C."""
+    """All in one: database, migrations, API, query tables, checkpoints and wallets, until Ctrl-C."""
     _serve(projects=True, workers=1)
 
 
@@ -47,7 +47,7 @@ def run() -> None:
 def serve(
     workers: Annotated[int, typer.Option(min=1, max=64, help="Processes that answer requests.")] = 1,
 ) -> None:
-    """The API alone. Run `project` beside it."""
+    """The API alone. Run `project`, `seal` and, with wallets, `sync-wallets` beside it."""
     _serve(projects=False, workers=workers)
 
 
@@ -122,7 +122,7 @@ def seal() -> None:
 
 @app.command("sync-wallets")
 def sync_wallets() -> None:
-    """Tell phones what changed, until Ctrl-C. Run it beside `serve` and `project`."""
+    """Keep cards in Apple Wallet and Google Wallet as they are, until Ctrl-C. Run it beside `serve` and `project`."""
     from api.database import opened
     from api.following import sync_until_stopped
     from api.logs import configure
@@ -375,7 +375,7 @@ def dev_certificates(
 
 @wallet.command("retry")
 def retry(
-    card: Annotated[UUID | None, typer.Option(help="Only what this card's phones are owed.")] = None,
+    card: Annotated[UUID | None, typer.Option(help="Only what the wallets are owed of this card.")] = None,
 ) -> None:
     """Try at once again what failed or was given up."""
     from api.database import opened

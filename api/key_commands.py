@@ -4,7 +4,9 @@ from typing import Annotated
 
 import typer
 
-keys = typer.Typer(help="The key that signs checkpoints.", no_args_is_help=True)
+keys = typer.Typer(
+    help="The keys of the service: the one that signs checkpoints, and the master key.", no_args_is_help=True
+)
 
 
 @keys.command("make")

@@ -1,6 +1,6 @@
 """The OpenAPI document: what FastAPI finds in the signatures, with our problems, callers and names.
 
-Every operation tells every status it can answer. `gaps` names what an operation fails to tell; a test wants none.
+Every operation tells every status it can answer. `gaps` names what an operation fails to tell.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -12,7 +12,7 @@ UNTIL = Field(description="When it can no longer be used.", examples=[EXAMPLE_TI
 
 class SignInLink(Answer):
     url: str = Field(
-        description="To be sent to one person; it signs in whoever opens it first.",
+        description="To be sent to one person; it signs in whoever presses its button first.",
         examples=["https://cards.example/sign-in/…"],
     )
     expires_at: datetime = UNTIL

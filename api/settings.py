@@ -1,4 +1,4 @@
-"""Every setting: name, unit, default and why. Nothing else in the project reads the environment.
+"""Every setting: name, unit, default and why. Beside uvicorn's FORWARDED_ALLOW_IPS nothing else is read from it.
 
 The settings table of the README is made from these descriptions, so they are written for the one who runs the service.
 """
@@ -47,7 +47,7 @@ class Settings(BaseSettings):
     public_url: str = Field(
         "",
         description="Base of links, QR codes and the wallets' web service, without a slash. Absent: this machine's,"
-        " `http://127.0.0.1:8000` with the port in force.",
+        " `http://127.0.0.1:` with `LOYALTY_PORT`.",
     )
     pg_bin: Path | None = Field(
         None, description="Directory with `postgres` and `initdb` for the embedded database. Absent: those installed."
@@ -61,7 +61,7 @@ class Settings(BaseSettings):
     admin_key: SecretStr | None = Field(
         None,
         description="Key of the administrator, at least 32 characters. Absent: made once, kept in the data directory"
-        " and printed at the start.",
+        " and printed at the start of `run`, and of `serve` with one worker.",
     )
     auditor_key: SecretStr | None = Field(
         None,
@@ -188,7 +188,10 @@ class Settings(BaseSettings):
         2.0, description="Seconds a reader who names a `min_position` is kept waiting for it."
     )
     lookups_per_minute: int = Field(
-        120, ge=1, description="Card look-ups by number a minute for each API key: numbers cannot be guessed in bulk."
+        120,
+        ge=1,
+        description="Look-ups a minute, for each API key and process, of cards that are not there: numbers cannot be"
+        " guessed in bulk.",
     )
     enrolments_per_hour: int = Field(
         20, ge=1, description="Public enrolments an hour from one network address. A shop's wi-fi is one address."

@@ -21,7 +21,9 @@ class ProjectionState(Answer):
 
 
 class WalletBacklog(Answer):
-    """What a channel owes: `apple` to phones, `program` to the passes of programs that changed."""
+    """What a channel owes: `apple` to phones, `program` to the passes of programs that changed, `google` to cards at
+    Google, `google_class` to programs there, `google_users` who saved a card, `google_sweep` the nightly comparison.
+    """
 
     channel: str = Field(examples=["apple"])
     waiting: int = Field(examples=[3], description="Owed, and to be tried when their time comes.")

@@ -11,7 +11,7 @@ from api.models import CARD, EXAMPLE_TIME, Answer
 
 class ParkedWork(Answer):
     channel: str = Field(examples=["apple"])
-    id: UUID = Field(description="A registration, or a program.")
+    id: UUID = Field(description="A registration, a program, or a card at Google.")
     card_id: UUID | None = Field(examples=[CARD])
     owed_since: datetime = Field(examples=[EXAMPLE_TIME])
     last_error: str | None = Field(examples=["PayloadEmpty"])

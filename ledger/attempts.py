@@ -14,7 +14,7 @@ from uuid import UUID
 class StampRefused:
     at: datetime
     card_id: UUID
-    refusal: str  # The problem code.
+    refusal: str  # The name of the refusal's class, such as StampCooldown.
     facts: dict[str, str | int]
     staff_pin_id: UUID | None = None
     decision_id: UUID | None = None  # None, like the next three, where it was recorded before they were.

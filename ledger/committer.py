@@ -88,6 +88,7 @@ class Committer:
         Raises:
             Refused: The decision's own refusal, or KeyReused. What is recorded then, the command says.
             Overloaded: The queue is full; nothing was recorded.
+            CardIsBusy: Others were first, again and again; nothing was recorded.
             StoreAway: No answer in time; the same command may be sent again and happens once.
         """
         if len(self._queue) >= QUEUE_MAX:

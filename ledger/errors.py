@@ -10,7 +10,7 @@ where a rule says so (a rejected PIN, a refusal on the card's attempts stream).
     ├── StaffRefused       PIN missing, wrong, locked, busy, not allowed
     ├── Taken              a name, a key or a reference that is used already
     ├── Unprocessable      asked in a way that no state of the card could satisfy
-    └── Busy               ask again later: nothing happened
+    └── Busy               ask again later, under the same key
 """
 
 from collections.abc import Mapping
@@ -112,7 +112,7 @@ class CustomerIsErased(Gone):
 
 
 class RuleRefused(Refused):
-    """A rule of the program or the card says no. Remembered under its idempotency key."""
+    """A rule of the program or the card says no. Commands of tills and of a card's life remember it under their key."""
 
 
 class StampCooldown(RuleRefused):
@@ -152,7 +152,7 @@ class NotEnoughPoints(RuleRefused):
 
 
 class CardIsSuspended(RuleRefused):
-    sentence = "this card is suspended; a manager can reinstate it"
+    sentence = "this card is suspended; the shop can reinstate it"
 
 
 class CardIsNotSuspended(RuleRefused):
@@ -211,7 +211,7 @@ class PinInvalid(StaffRefused):
 
 
 class PinLocked(StaffRefused):
-    sentence = "this PIN is locked until {retry_at}; a manager can unlock it"
+    sentence = "this PIN is locked until {retry_at}; the shop can unlock it"
 
     def __init__(self, *, retry_at: datetime) -> None:
         super().__init__(retry_at=retry_at)
@@ -303,7 +303,9 @@ class InvalidValue(Unprocessable):
 
 
 class Busy(Refused):
-    """Nothing was recorded; the same request may be sent again after `retry_after_seconds`."""
+    """Ask again after `retry_after_seconds`. Nothing was recorded, but for StoreAway, which does not know: under the
+    same key it happens once.
+    """
 
     def __init__(self, *, retry_after_seconds: int = 1, **facts: Any) -> None:
         super().__init__(retry_after_seconds=retry_after_seconds, **facts)

@@ -198,7 +198,12 @@ PLACES: tuple[Place, ...] = (
         "How a forgotten person's phones are reached once more: a keyed digest, and a sealed token.",
         "time",
     ),
-    Place("rate_counts", ("subject",), "How often an address asked: a keyed digest.", "stays"),
+    Place(
+        "rate_counts",
+        ("subject",),
+        "How often an address asked, as a keyed digest, and how often a till guessed a PIN.",
+        "time",
+    ),
     Place("pin_turns", ("turn_id", "holder"), "Whose turn it is to check a PIN.", "time"),
     Place(
         "staff_pins",

@@ -75,7 +75,10 @@ class Reader:
             raise StoreAway from error
 
     async def view(self, streams: Sequence[UUID] = (), claims: Sequence[Claim] = ()) -> Round:
-        """State rows and owners of claims as they are now, with the programs and vendors around them."""
+        """State rows and owners of claims as they are now, with the programs and vendors around them.
+
+        Raises: StoreAway, as everything here that asks the database.
+        """
         rows = await self.rows(
             READ,
             {
@@ -96,7 +99,7 @@ class Reader:
     async def events(
         self, stream_id: UUID, *, after: int = 0, until: int = EVERY_VERSION, limit: int = 100_000
     ) -> list[Recorded]:
-        """A stream's history, oldest first. `after` and `until` are versions."""
+        """A stream's history, oldest first, at most `limit` events. `after` and `until` are versions."""
         rows = await self.rows(EVENTS, (stream_id, after, until, limit))
         return [decode(Notification(stream_id, version, name, state, id=id_)) for id_, version, name, state in rows]
 
@@ -118,6 +121,7 @@ class Reader:
 
         Raises:
             KeyReused: The key belongs to another request.
+            CardIsErased: The answer was sealed for somebody who was forgotten, or is for one person alone.
             Refused: The remembered refusal.
         """
         rows = await self.rows(KEY, (once.command_id,))

@@ -1,4 +1,6 @@
-"""Our recorder inside the library's interfaces, for synchronous callers: administration, import, tests, readers.
+"""Our recorder inside the library's interfaces, for synchronous callers: the tests and the benchmark.
+
+The service itself writes by `append_batch`, which is the same without them.
 
 Reading is the library's. Appending takes the store's own lock instead of locking the table, is tried exactly once
 whatever the outcome, and notifies once a batch.

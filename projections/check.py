@@ -86,7 +86,7 @@ def compare(
         beside: Who compares more, in the same snapshot.
 
     Returns:
-        What differs, the first `DIFFERENCES_MAX`; none where everything adds up.
+        Rows, positions and seconds; how many differences there are (`count`), and the first `DIFFERENCES_MAX` of them.
 
     Raises:
         psycopg.OperationalError: The database is away. Safe to ask again.

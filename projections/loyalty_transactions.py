@@ -213,6 +213,8 @@ async def list_transactions(
     """Newest first by the order of recording; `start` included, `end` excluded, both in business time.
 
     `before` is the position of the last row of the page before.
+
+    Raises: StoreAway. Asking again is safe.
     """
     asked: dict[str, Any] = {
         "vendor_id": vendor_id,

@@ -1,4 +1,4 @@
-"""Table other_events: one row for each event of a vendor, a program, a PIN, a pass or a person, by which it is found.
+"""Table other_events: a row for each event of a vendor, program, PIN, pass, person or check, by which it is found.
 
 With `loyalty_transactions` and `refusals` it makes a row for every event there is. What happened stands in the stream.
 """

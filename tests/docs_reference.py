@@ -221,7 +221,8 @@ TABLES: dict[str, str] = {
     "streams": "What each stream's events add up to, written together with them: never behind. `head` is the digest of"
     " the newest event.",
     "claims": "What must be unique and finds its stream: a card's number, a vendor's code, a reference.",
-    "idempotency_keys": "One row for each command that was sent with an Idempotency-Key, with what it was answered.",
+    "idempotency_keys": "One row for each command that was carried out, or refused by a rule, with what it was"
+    " answered; one that was sent without an Idempotency-Key has an id of its own.",
     "subject_keys": "The key of each person, wrapped with the master key. Without its row, what was sealed for that"
     " person can never be read again.",
     "pin_turns": "Whose turn it is to check a PIN: one check at a time for each, in all processes together. Unlogged.",
@@ -229,14 +230,15 @@ TABLES: dict[str, str] = {
     "rate_counts": "How often something was asked in a window of time.",
     "loyalty_programs": "Programs as they are now, with the rules in force.",
     "loyalty_cards": "Cards as they are now, with their balances.",
-    "loyalty_transactions": "The entries of all cards. Rows are added and never changed.",
+    "loyalty_transactions": "One row for each event of a card: its entries, and what else befell it. Rows are added and"
+    " never changed.",
     "staff_pins": "Staff members and their PINs.",
     "apple_device_registrations": "Which phones want to hear about which pass. A row goes when its phone does.",
     "vendors": "Merchants.",
     "api_keys": "The vendors' API keys, by digest.",
-    "refusals": "What was refused at a till: which rule, which facts, when.",
+    "refusals": "What was refused at a till: which rule (by the name of its class), which facts, when.",
     "other_events": "Where the events stand that are neither entries nor refusals: of vendors, programs, staff PINs,"
-    " passes and forgotten people. Events are found by it; what happened stands in `stored_events`.",
+    " passes, forgotten people and checks. Events are found by it; what happened stands in `stored_events`.",
     "imports": "Files that were imported, and how far each has come.",
     "wallet_passes": "Which revision the pass of a card has come to, and which one was fetched last. `number` is the"
     " change that the revision was noticed at; `nudge` counts those that no event tells of.",
@@ -410,6 +412,9 @@ PARTS = {
     "api/admin": "Routes for administrators and auditors.",
     "api/vendor": "Routes for vendors and their tills.",
     "api/public": "Routes for everybody.",
+    "api/pages": "Pages: what people see in a browser.",
+    "api/pages/customer": "Pages for customers.",
+    "api/pages/vendor": "Pages for shops.",
     "wallet_sync": "Passes in phones, Apple's and Google's.",
     "migrations": "The database's shape, and a database to run it in.",
     "migrations/versions": "The revisions, plain SQL inside.",

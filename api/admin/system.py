@@ -18,7 +18,9 @@ router = APIRouter(tags=["system"], route_class=StrictRoute)
 
 @router.get("/system", summary="Positions and lags", response_model=System)
 async def read_system(_: AdminOrAuditor, parts: TheParts) -> Any:
-    """The newest position of the stream, how far each projection is, what waits, and what wallets are owed."""
+    """The newest position of the stream, how far each projection and the seal are, what the last check found, what
+    waits, what wallets are owed, and the days left on Apple's certificate.
+    """
     head, sealed = await parts.reader.last_position(), await read_newest(parts.reader)
     return {
         "position": head,

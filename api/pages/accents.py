@@ -18,7 +18,7 @@ from wallet_sync.colours import (
     parsed,
 )
 
-# As tokens.css has them: what text in the accent stands on. A test compares.
+# As pages.css has them: what text in the accent stands on. A test compares.
 SURFACES_LIGHT = ("#ffffff", "#f6f5f2")
 SURFACES_DARK = ("#1d1f22", "#141517")
 STEPS = 40

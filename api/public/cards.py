@@ -78,7 +78,10 @@ async def join_program(
     reader: TheReader,
     enrolments: Enrolments,
 ) -> Any:
-    """A card of one's own. Whether an email or phone has a card already, nobody learns: it is always a new card."""
+    """A card of one's own. Whether an email or phone has a card already, nobody learns: it is always a new card.
+
+    Asked again under the same key, it is the same one.
+    """
     program = await parts.ledger.programs.find(program_id, None)
     vendor_id: UUID = program["vendor_id"]
     once = maybe_once(request, derived("public", vendor_id), key, asked)  # Apart from the keys of the tills.

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Response
 from pydantic import Field, model_validator
 
 from api.models import Entry
+from api.openapi import operation_id
 from api.shapes import CardReference as CardText
 from api.shapes import Currency, ExternalRef, MoneyMinor, OrderReference
 from api.validation import invalid
@@ -14,7 +15,7 @@ from api.vendor.responses import TILL_PROBLEMS
 from api.vendor.till import PREFIX, StaffedRequest, Till, TillRoute, TillWith
 from ledger.commands.references import CardReference
 
-router = APIRouter(prefix=PREFIX, tags=["points"], route_class=TillRoute)
+router = APIRouter(prefix=PREFIX, tags=["points"], route_class=TillRoute, generate_unique_id_function=operation_id)
 
 
 class EarnRequest(StaffedRequest):

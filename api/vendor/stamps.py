@@ -7,13 +7,14 @@ from fastapi import APIRouter, Depends, Response
 from pydantic import Field
 
 from api.models import Entry
+from api.openapi import operation_id
 from api.shapes import CardReference as CardText
 from api.shapes import Count, ExternalRef, OrderReference
 from api.vendor.responses import TILL_PROBLEMS
 from api.vendor.till import PREFIX, StaffedRequest, Till, TillRoute, TillWith
 from ledger.commands.references import CardReference
 
-router = APIRouter(prefix=PREFIX, tags=["stamps"], route_class=TillRoute)
+router = APIRouter(prefix=PREFIX, tags=["stamps"], route_class=TillRoute, generate_unique_id_function=operation_id)
 
 
 class StampRequest(StaffedRequest):

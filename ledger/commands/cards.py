@@ -157,7 +157,7 @@ class CardCommands:
     # ------------------------------------------------------------------ look-up
 
     async def look_up(self, reference: CardReference, vendor_id: UUID | None) -> dict[str, Any]:
-        """A card as it is now, from its own stream, with what was sealed opened.
+        """A card as it is now, from its own stream, with what was sealed opened, and its `program`.
 
         Raises: CardNotFound, the same for a card that is not there and for somebody else's.
         """
@@ -181,18 +181,22 @@ class CardCommands:
 
     # ------------------------------------------------------------------ life
 
+    # Each raises: CardNotFound, CardIsReplaced, CardIsErased, VersionMismatch, CallerRevoked; and as it says.
+
     async def suspend(self, reference: CardReference, *, reason: str, **asked: Any) -> Outcome:
+        """Nothing is earned or redeemed until it is reinstated. Raises: CardIsSuspended, CardIsClosed."""
         return await self._change(
             reference, lambda card, now, _: card_life.suspend(card, reason=reason, now=now), **asked
         )
 
     async def reinstate(self, reference: CardReference, *, reason: str, **asked: Any) -> Outcome:
+        """It can be used again. Raises: CardIsNotSuspended, CardIsClosed."""
         return await self._change(
             reference, lambda card, now, _: card_life.reinstate(card, reason=reason, now=now), **asked
         )
 
     async def close(self, reference: CardReference, *, reason: str, **asked: Any) -> Outcome:
-        """What is left is forfeited by an event. The customer may enrol again."""
+        """What is left is forfeited by an event. The customer may enrol again. Raises: CardIsClosed."""
         return await self._change(
             reference,
             lambda card, now, command_id: card_life.close(card, entry_id=command_id, reason=reason, now=now),
@@ -250,7 +254,10 @@ class CardCommands:
         once: Once | None = None,
         expected_version: int | None = None,
     ) -> Outcome:
-        """A new card for a lost one. Everything moves; the old number and QR code answer that it was replaced."""
+        """A new card for a lost one. Everything moves; the old number and QR code answer that it was replaced.
+
+        Raises: CardIsClosed.
+        """
         once = once or just_this()
         before = reference.find(await self._reader.view(reference.streams, reference.claims), caller.vendor_id)
         subject = await self._subject(before)

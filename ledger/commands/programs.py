@@ -82,7 +82,10 @@ class ProgramCommands:
         caller: Caller,
         expected_version: int | None = None,
     ) -> Outcome:
-        """Change rules, looks or rewards. `change` is told the program and now; what stays the same leaves no event."""
+        """Change rules, looks or rewards. `change` is told the program and now; what stays the same leaves no event.
+
+        Raises: ProgramNotFound, VersionMismatch, ProgramTypeMismatch, InvalidValue; nothing is recorded then.
+        """
 
         def decide(program: Program, now: datetime) -> list[ProgramEvent]:
             rules, branding, rewards = change(program, now)
@@ -91,9 +94,11 @@ class ProgramCommands:
         return await self._change(program_id, decide, caller, expected_version)
 
     async def activate(self, program_id: UUID, *, caller: Caller) -> Outcome:
+        """Cards can earn from this commit on; no event where they can. Raises: ProgramNotFound."""
         return await self._change(program_id, lambda program, now: programs.activate(program, now=now), caller)
 
     async def deactivate(self, program_id: UUID, *, caller: Caller) -> Outcome:
+        """Nothing is earned from this commit on; no event where it is so. Raises: ProgramNotFound."""
         return await self._change(program_id, lambda program, now: programs.deactivate(program, now=now), caller)
 
     async def _change(

@@ -185,7 +185,7 @@ class StaffCommands:
         return await self._change(pin_id, lambda state, now: pins.revoke(state, now=now), caller, subject, freed)
 
     async def unlock(self, pin_id: UUID, *, caller: Caller) -> Outcome:
-        """A manager ends a lock. Raises: StaffPinNotFound."""
+        """Ends a lock. Raises: StaffPinNotFound."""
         subject = await self._subject(pin_id, caller.vendor_id)
         return await self._change(pin_id, lambda state, now: pins.unlock(state, now=now), caller, subject)
 

@@ -59,7 +59,16 @@ Wanted = dict[str, str | int]
 
 
 class TillCommands:
-    """Each method records one entry, or refuses and says why. Asking again under the same key changes nothing."""
+    """Each method but `allowed` records one entry, or refuses and says why. The same key again changes nothing.
+
+    A dry run records nothing. What a rule refuses is recorded too, but for an adjustment.
+
+    Raises:
+        CardNotFound, CardIsReplaced, CardIsErased: Nothing is recorded.
+        RuleRefused: Its own rule, such as StampCooldown; recorded as said.
+        StaffRefused: The PIN or session is missing, wrong, locked, or may not do this.
+        VersionMismatch, KeyReused, CallerRevoked, Busy: Nothing is recorded, but for StoreAway, which does not know.
+    """
 
     def __init__(self, committer: Committer, reader: Reader, clock: Callable[[], datetime] = utc_now) -> None:
         self._committer = committer

@@ -59,7 +59,7 @@ class VendorCommands:
     async def update(
         self, vendor_id: UUID, change: Callable[[Profile], Profile], *, is_active: bool | None, caller: Caller
     ) -> Outcome:
-        """Change a vendor's profile, suspend or reinstate it."""
+        """Change a vendor's profile, suspend or reinstate it. Raises: VendorNotFound."""
 
         def decide(vendor: Vendor, now: datetime) -> list[VendorEvent]:
             return vendors.update(vendor, profile=change(vendor.profile), is_active=is_active, now=now)
@@ -154,7 +154,7 @@ class VendorCommands:
     async def revoke_key(self, vendor_id: UUID, key_id: UUID, *, caller: Caller) -> Outcome:
         """The key is refused from this commit on.
 
-        Raises: ApiKeyNotFound.
+        Raises: VendorNotFound, ApiKeyNotFound.
         """
         key: ApiKey = vendor_of(await self._reader.view([vendor_id]), vendor_id).state.api_key(key_id)
         return await self._change(

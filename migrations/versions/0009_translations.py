@@ -1,4 +1,4 @@
-"""A program's own words in other languages, beside the plain ones: null where there are none, as everywhere so far."""
+"""A program's own words in other languages, beside the plain ones: null where there are none."""
 
 from alembic import op
 

@@ -119,7 +119,7 @@ def test_the_language_is_the_best_one_both_sides_know(header: str | None, langua
 
 
 def test_moments_are_read_aloud_in_utc() -> None:
-    sentence = "this PIN is locked until {retry_at}; a manager can unlock it"
+    sentence = "this PIN is locked until {retry_at}; the shop can unlock it"
     at = datetime.fromisoformat("2026-03-29T12:15:00.250+02:00")
     assert "2026-03-29T10:15:00Z" in translate("fr", sentence, retry_at=at)
     assert translate("en", "{a} {b}", a=date(2026, 3, 29), b=datetime(2026, 1, 1, tzinfo=UTC)).startswith("2026-03-29 ")

@@ -29,7 +29,7 @@ TITLES: Mapping[str, str] = {
     "redemption_reversed": "Reward given back",
     "stamp_adjusted": "Put right by the shop",
     "points_adjusted": "Put right by the shop",
-    "units_forfeited": "Expired with the card",
+    "units_forfeited": "Forfeited with the card",
     "card_details_changed": "Details changed",
 }
 STATES: Mapping[str, str] = {
