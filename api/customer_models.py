@@ -55,6 +55,15 @@ class Customer(Answer):
     receipt: ErasureReceipt | None = None
 
 
+class CorrectedCustomer(CustomerFacts):
+    """What is known of a customer now."""
+
+    id: UUID
+    language: str = Field(examples=["fr"])
+    cards: list[UUID] = Field(description="All their cards: each says so now.")
+    position: int | None = Field(examples=[4711], description="Of the last event; null where nothing differed.")
+
+
 class KnownCustomer(CustomerFacts):
     language: str = Field(examples=["fr"])
 

@@ -197,12 +197,6 @@ class CustomerDetailsChanged:
 
 
 @dataclass(frozen=True, slots=True)
-class QrTokenRotated:
-    at: datetime
-    qr_token: Secret
-
-
-@dataclass(frozen=True, slots=True)
 class CardErased:
     """The person behind the card was forgotten. What the card counts stays; whose it was, nobody can tell any more."""
 
@@ -223,7 +217,6 @@ CardEvent: TypeAlias = (
     | UnitsForfeited
     | CardClosed
     | CustomerDetailsChanged
-    | QrTokenRotated
     | CardErased
 )
 Entry: TypeAlias = StampsAdded | PointsEarned | RewardRedeemed | EarnReversed | RedemptionReversed | UnitsAdjusted
@@ -250,7 +243,7 @@ def entry_type(event: CardEvent) -> str:
             return "card_enrolled"
         case CardSuspended() | CardReinstated() | CardReplaced() | CardClosed() | CardErased():
             return "card_status_changed"
-        case CustomerDetailsChanged() | QrTokenRotated():
+        case CustomerDetailsChanged():
             return "card_details_changed"
         case _:
             assert_never(event)
@@ -407,8 +400,6 @@ def evolve(card: Card | None, event: CardEvent) -> Card:
                 email=event.email,
                 phone=event.phone,
             )
-        case QrTokenRotated():
-            return changed(card, last_at=at, qr_token=event.qr_token)
         case CardErased():
             return changed(card, last_at=at, status="erased", name=None, email=None, phone=None, qr_token=NOTHING)
         case _:

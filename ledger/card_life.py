@@ -13,12 +13,11 @@ from ledger.card import (
     CardReplaced,
     CardSuspended,
     CustomerDetailsChanged,
-    QrTokenRotated,
     UnitsForfeited,
     must_be_active,
     must_be_open,
 )
-from ledger.errors import CardIsNotSuspended
+from ledger.errors import CardIsErased, CardIsNotSuspended
 from ledger.personal import Secret
 
 
@@ -91,13 +90,10 @@ def change_details(
     phone: Secret | None,
     now: datetime,
 ) -> list[CardEvent]:
-    must_be_open(card)
+    """What is known of its holder, as a whole; of a card that has ended too, for as long as it has a holder."""
+    if card.status == "erased":
+        raise CardIsErased
     return [CustomerDetailsChanged(now, language, name, email, phone)]
-
-
-def rotate_qr(card: Card, *, qr_token: Secret, now: datetime) -> list[CardEvent]:
-    must_be_open(card)
-    return [QrTokenRotated(now, qr_token)]
 
 
 def erase(card: Card, *, now: datetime) -> list[CardEvent]:

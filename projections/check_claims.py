@@ -5,16 +5,20 @@ A look-up that leads elsewhere would put a stranger's stamps on this card; witho
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any
 from uuid import UUID
+
+from eventsourcing.persistence import Notification
 
 from ledger.card import Card
 from ledger.commands import answers
 from ledger.commands.references import card_of_claim, contact_claim, number_claim, qr_claim, serial_claim
 from ledger.decision import Claim
 from ledger.ids import derived
+from ledger.personal import Secret
 from ledger.seal import MasterKey, SealBroken, SubjectKey, unseal
+from ledger.stream import decode
 from ledger.wallet_pass import WalletPass
 from projections.differences import Known
 from projections.fold import SUBJECT_KEYS
@@ -36,6 +40,13 @@ FROM (SELECT * FROM claims WHERE kind = 'external_ref') c
 FULL JOIN (SELECT * FROM loyalty_transactions WHERE external_ref IS NOT NULL) t
     ON c.scope = t.program_id AND c.value = sha256(convert_to(t.external_ref, 'UTF8'))
 WHERE (t.card_id, t.id) IS DISTINCT FROM (c.stream_id, c.entry_id)
+"""
+# What each of those cards said of its holder, one after the other, whose details were ever changed.
+DETAILS = """
+SELECT originator_id, originator_version, topic, state, notification_id FROM stored_events
+WHERE originator_id IN (SELECT originator_id FROM stored_events WHERE topic = 'customer-details-changed')
+    AND topic IN ('card-enrolled', 'customer-details-changed')
+ORDER BY originator_id, originator_version
 """
 NEWER_ENTRY = """
 SELECT EXISTS (SELECT FROM stored_events WHERE originator_id = %s AND notification_id > %s)
@@ -89,8 +100,9 @@ def _of(known: Known, stream_id: UUID) -> Iterator[Claim]:
 def _compare_contacts(known: Known, master_key: MasterKey) -> None:
     """A contact leads to somebody who gave it.
 
-    Where several gave one, to the first of them. Whoever enrols at home gets no look-up; and where somebody was
-    forgotten, theirs is gone, and nobody can tell any more whose it was: so none is missed with that vendor.
+    Where several gave one, to the first of them: it is not missed once that one has another. Whoever enrols at home
+    gets no look-up; and where somebody was forgotten, theirs is gone, and nobody can tell any more whose it was: so
+    none is missed with that vendor.
     """
     owners: dict[Claim, set[UUID]] = {}
     missed: set[Claim] = set()
@@ -116,6 +128,9 @@ def _compare_contacts(known: Known, master_key: MasterKey) -> None:
         elif customer_id not in owners.get(claim, ()) and (scope, customer_id) not in closed:
             expected = min(owners[claim]) if claim in owners else None
             known.differences.add("claims", shown(claim), "stream_id", expected, customer_id)
+    if missed:
+        had = _contacts_before(known, master_key)
+        missed -= {one.claim for one in had if one.claim and one.customer_id not in owners.get(one.claim, ())}
     for claim in sorted(missed, key=str):
         known.differences.add("claims", shown(claim), "stream_id", min(owners[claim]), None)
 
@@ -129,24 +144,45 @@ class _Contact:
     claim: Claim | None
 
 
-def _contacts(known: Known, master_key: MasterKey, card_ids: list[UUID]) -> Iterator[_Contact]:
-    given: list[tuple[UUID, Card, UUID]] = []
-    for card_id in card_ids:
+def _contacts_before(known: Known, master_key: MasterKey) -> Iterator[_Contact]:
+    """What corrected cards had before, whether they have it again or not."""
+    rows = known.connection.execute(DETAILS, binary=True).fetchall()
+    for (card_id, version, topic, state, position), following in pairwise(rows):
         card: Card | None = known.state_of(card_id)
-        if card is not None and (card.email or card.phone):
-            given.append(
-                (card_id, card, derived(*answers.subject_of(known.heads[card_id].vendor_id, card.customer_id)))
-            )
+        if card is None or card_id != following[0]:
+            continue
+        said = decode(Notification(card_id, version, topic, state, id=position)).event
+        yield from _opened(known, master_key, [(card_id, card.customer_id, said.email, said.phone)])
+
+
+def _contacts(known: Known, master_key: MasterKey, card_ids: list[UUID]) -> Iterator[_Contact]:
+    cards = [(card_id, known.state_of(card_id)) for card_id in card_ids]
+    return _opened(
+        known, master_key, [(id_, card.customer_id, card.email, card.phone) for id_, card in cards if card is not None]
+    )
+
+
+def _opened(
+    known: Known, master_key: MasterKey, said: list[tuple[UUID, UUID, Secret | None, Secret | None]]
+) -> Iterator[_Contact]:
+    """Card, customer, email and phone, as sealed."""
+    given = [
+        (card_id, customer_id, derived(*answers.subject_of(known.heads[card_id].vendor_id, customer_id)), email, phone)
+        for card_id, customer_id, email, phone in said
+        if email or phone
+    ]
     if not given:
         return
-    rows = known.connection.execute(SUBJECT_KEYS, (list({subject_id for _, _, subject_id in given}),), binary=True)
+    rows = known.connection.execute(
+        SUBJECT_KEYS, (list({subject_id for _, _, subject_id, _, _ in given}),), binary=True
+    )
     keys: dict[UUID, SubjectKey] = {row[0]: master_key.unwrap(*row) for row in rows}
-    for card_id, card, subject_id in given:
-        for kind, secret in (("email", card.email), ("phone", card.phone)):
+    for card_id, customer_id, subject_id, email, phone in given:
+        for kind, secret in (("email", email), ("phone", phone)):
             if secret is None:
                 continue
             if subject_id not in keys:
-                yield _Contact(card_id, card.customer_id, None)
+                yield _Contact(card_id, customer_id, None)
                 continue
             try:
                 plain = unseal(secret, keys[subject_id], stream_id=card_id).plain
@@ -155,7 +191,7 @@ def _contacts(known: Known, master_key: MasterKey, card_ids: list[UUID]) -> Iter
                 continue
             assert plain is not None
             claim = contact_claim(master_key, known.heads[card_id].vendor_id, kind, plain)
-            yield _Contact(card_id, card.customer_id, claim)
+            yield _Contact(card_id, customer_id, claim)
 
 
 # ------------------------------------------------------------------ references

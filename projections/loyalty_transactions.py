@@ -19,7 +19,6 @@ from ledger.card import (
     CustomerDetailsChanged,
     EarnReversed,
     PointsEarned,
-    QrTokenRotated,
     RedemptionReversed,
     RewardRedeemed,
     StampsAdded,
@@ -136,7 +135,7 @@ def _told_by(event: Any) -> tuple[int, int, Row]:
         case CardReplaced():
             moved = {"reason": event.reason, "related_card_id": event.replaced_by}
             return -event.stamps_moved, -event.points_moved, moved
-        case CustomerDetailsChanged() | QrTokenRotated() | CardErased():
+        case CustomerDetailsChanged() | CardErased():
             return 0, 0, {}
         case _:
             raise AssertionError(f"no deltas for {type(event).__name__}")
@@ -159,7 +158,7 @@ ENTRY_TYPES: dict[str, tuple[type[CardEvent], ...]] = {
     "points_adjusted": (UnitsAdjusted,),
     "units_forfeited": (UnitsForfeited,),
     "card_status_changed": (CardSuspended, CardReinstated, CardReplaced, CardClosed, CardErased),
-    "card_details_changed": (CustomerDetailsChanged, QrTokenRotated),
+    "card_details_changed": (CustomerDetailsChanged,),
 }
 """What `entry_type` says, and of which events it does."""
 

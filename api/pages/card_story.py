@@ -20,7 +20,6 @@ from ledger.card import (
     CustomerDetailsChanged,
     EarnReversed,
     PointsEarned,
-    QrTokenRotated,
     RedemptionReversed,
     RewardRedeemed,
     StampsAdded,
@@ -208,8 +207,6 @@ def what(words: Words, event: CardEvent) -> str:
             return words.text("Closed: {reason}", reason=event.reason)
         case CustomerDetailsChanged():
             return words.text("The customer’s details were changed")
-        case QrTokenRotated():
-            return words.text("The card got a new QR code")
         case CardErased():
             return words.text("The person behind the card was forgotten")
         case _:

@@ -1,4 +1,4 @@
-"""A vendor's customers as persons: what is held about them, all of it told, and all of it forgotten."""
+"""A vendor's customers as persons: what is held about them, put right, all of it told, and all of it forgotten."""
 
 from dataclasses import replace
 from http import HTTPStatus
@@ -7,14 +7,16 @@ from uuid import UUID
 
 import orjson
 from fastapi import APIRouter, Depends, Request, Response
+from pydantic import Field
 
 from api.bodies import StrictRoute
-from api.customer_models import Customer, CustomerExport, ErasureReceipt
+from api.customer_models import CorrectedCustomer, Customer, CustomerExport, ErasureReceipt
 from api.dependencies import OptionalKey, Parts, TheParts, VendorWith, answered, maybe_once
 from api.openapi import responses
-from api.shapes import ErasureRequest
+from api.people import Email, PhoneText, phone_number
+from api.shapes import Body, ErasureRequest, Language, Name
 from ledger.commands.caller import Caller, just_this
-from ledger.errors import CustomerIsErased, CustomerNotFound, KeyReused, StoreAway
+from ledger.errors import CardIsBusy, CustomerIsErased, CustomerNotFound, InvalidValue, KeyReused, StoreAway
 from projections.proofs.receipts import signed
 
 router = APIRouter(tags=["customers"], route_class=StrictRoute)
@@ -24,6 +26,7 @@ ToAnswerFor = Annotated[Caller, Depends(VendorWith("cards"))]
 
 KNOWN = responses(CustomerNotFound, StoreAway)
 EXPORTED = responses(CustomerNotFound, CustomerIsErased, StoreAway)
+CORRECTED = responses(CustomerNotFound, CustomerIsErased, CardIsBusy, KeyReused, StoreAway)
 ERASED = responses(CustomerNotFound, CustomerIsErased, KeyReused, StoreAway)
 
 
@@ -31,6 +34,36 @@ ERASED = responses(CustomerNotFound, CustomerIsErased, KeyReused, StoreAway)
 async def read_customer(customer_id: UUID, caller: ToRead, parts: TheParts) -> Any:
     """A customer's cards, and the receipt if they were forgotten; nothing personal."""
     return await found(parts, customer_id, caller.vendor_id)
+
+
+class DetailsRequest(Body):
+    """What is given takes the place of what was; what is left out stays. `null` takes away, but for the language."""
+
+    name: Name | None = None
+    email: Email | None = None
+    phone: PhoneText | None = Field(None, description="With its country's prefix, or as dialled in the vendor's.")
+    language: Language | None = None
+
+
+@router.patch(
+    "/customers/{customer_id}",
+    summary="Correct a customer's details",
+    response_model=CorrectedCustomer,
+    responses=CORRECTED,
+)
+async def correct_customer(
+    request: Request,
+    customer_id: UUID,
+    asked: DetailsRequest,
+    caller: ToAnswerFor,
+    key: OptionalKey,
+    parts: TheParts,
+) -> Response:
+    """Name, email, phone or language, on all their cards. They are found by what is given from then on.
+
+    An email or phone that leads to another customer goes on leading there.
+    """
+    return await corrected(request, parts, customer_id, asked, caller, key)
 
 
 @router.post(
@@ -69,6 +102,23 @@ async def found(parts: Parts, customer_id: UUID, vendor_id: UUID) -> dict[str, A
     if told["receipt"] is not None:
         told["receipt"] = await _signed(parts, told["receipt"])
     return told
+
+
+async def corrected(
+    request: Request, parts: Parts, customer_id: UUID, asked: DetailsRequest, caller: Caller, key: str | None
+) -> Response:
+    given = asked.model_dump(include=asked.model_fields_set)
+    if asked.phone is not None:
+        vendor = await parts.ledger.vendors.find(caller.vendor_id)
+        given["phone"] = phone_number(asked.phone, vendor["country"])
+        if given["phone"] is None:
+            raise InvalidValue(field="phone", why="is not a phone number")
+    if asked.language is None:
+        given.pop("language", None)
+    outcome = await parts.ledger.corrections.correct(
+        customer_id, given, caller=caller, once=maybe_once(request, caller.vendor_id, key, asked)
+    )
+    return answered(outcome, HTTPStatus.OK)
 
 
 async def exported(parts: Parts, customer_id: UUID, vendor_id: UUID) -> dict[str, Any]:

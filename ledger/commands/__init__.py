@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from ledger.commands.caller import utc_now
 from ledger.commands.cards import CardCommands
+from ledger.commands.corrections import Corrections
 from ledger.commands.passes import PassCommands
 from ledger.commands.people import PeopleCommands
 from ledger.commands.programs import ProgramCommands
@@ -36,6 +37,7 @@ class Ledger:
         self.cards = CardCommands(self.committer, self.reader, master_key, clock)
         self.passes = PassCommands(self.committer, self.reader, master_key, clock)
         self.people = PeopleCommands(self.reader, master_key, clock)
+        self.corrections = Corrections(self.committer, self.reader, master_key, clock)
         self.till = TillCommands(self.committer, self.reader, clock)
         self.staff = StaffCommands(
             self.committer, self.reader, master_key, clock, session_idle=session_idle, session_longest=session_longest

@@ -103,9 +103,9 @@ class CardCommands:
                 qr_token=Secret(token),
                 language=customer.language,
                 cycle_version=program.rules_at(now).version,
-                name=_secret(customer.name),
-                email=_secret(customer.email),
-                phone=_secret(customer.phone),
+                name=secret(customer.name),
+                email=secret(customer.email),
+                phone=secret(customer.phone),
                 has_consented=customer.has_consented,
             )
             free = [claim for claim in (*contacts, *anew) if view.owner(claim) is None]
@@ -177,7 +177,7 @@ class CardCommands:
     async def personal(self, stream: Stream) -> dict[str, str | None]:
         """The sealed fields of a card in plain text; nothing where the person was forgotten."""
         subject = await self._subject_if_any(stream)
-        return _opened(stream, subject) if subject else {}
+        return opened(stream, subject) if subject else {}
 
     # ------------------------------------------------------------------ life
 
@@ -217,7 +217,7 @@ class CardCommands:
         once = once or just_this()
         before = reference.find(await self._reader.view(reference.streams, reference.claims), caller.vendor_id)
         subject = await self._subject_if_any(before)
-        personal = _opened(before, subject) if subject else {}
+        personal = opened(before, subject) if subject else {}
 
         def decide(view: View) -> Decision:
             caller.must_be_valid(view)
@@ -261,7 +261,7 @@ class CardCommands:
         once = once or just_this()
         before = reference.find(await self._reader.view(reference.streams, reference.claims), caller.vendor_id)
         subject = await self._subject(before)
-        personal = _opened(before, subject)
+        personal = opened(before, subject)
         card_id, number, token = derived("card", once.command_id), new_card_number(), new_qr_token()
 
         def decide(view: View) -> Decision:
@@ -270,7 +270,7 @@ class CardCommands:
             program_stream = program_of(view, stream.parent_id, caller.vendor_id)
             _must_be_version(stream, expected_version)
             now = max(self._clock(), stream.state.last_at)
-            details = {name: _secret(personal[name]) for name in ("name", "email", "phone")}
+            details = {name: secret(personal[name]) for name in ("name", "email", "phone")}
             ended, enrolled = card_life.replace_lost(
                 replace(stream.state, **details),
                 new_card=card_id,
@@ -322,7 +322,7 @@ class CardCommands:
     def _answer(self, after: View, card_id: UUID, subject: SubjectKey, *, created: bool) -> dict[str, Any]:
         stream = after.stream(card_id)
         assert stream is not None
-        return {"created": created, **_card(after, card_id, self._clock(), _opened(stream, subject))}
+        return {"created": created, **_card(after, card_id, self._clock(), opened(stream, subject))}
 
     def _append(
         self,
@@ -350,15 +350,17 @@ def _card(after: View, card_id: UUID, now: datetime, personal: dict[str, str | N
     return answers.card(stream, program_of(after, stream.parent_id, None).state, now, personal)
 
 
-def _opened(stream: Stream, subject: SubjectKey) -> dict[str, str | None]:
-    opened: dict[str, str | None] = {}
+def opened(stream: Stream, subject: SubjectKey) -> dict[str, str | None]:
+    """SECRET_FIELDS of a card in plain text."""
+    plain: dict[str, str | None] = {}
     for name in SECRET_FIELDS:
-        secret: Secret | None = getattr(stream.state, name)
-        opened[name] = None if secret is None else unseal(secret, subject, stream_id=stream.stream_id).plain
-    return opened
+        sealed: Secret | None = getattr(stream.state, name)
+        plain[name] = None if sealed is None else unseal(sealed, subject, stream_id=stream.stream_id).plain
+    return plain
 
 
-def _secret(text: str | None) -> Secret | None:
+def secret(text: str | None) -> Secret | None:
+    """Plain text, to be sealed when it is recorded."""
     return None if text is None else Secret(text)
 
 

@@ -28,7 +28,6 @@ from tests.examples import (
     MINUTE,
     MONDAY,
     NEW_CARD_ID,
-    QR_ROTATED,
     REWARD_ID,
     STAMPED,
     hybrid_program,
@@ -180,11 +179,11 @@ def test_a_customers_details_are_replaced_as_a_whole() -> None:
         .then(DETAILS_CHANGED)
     )
     assert (card.language, card.name, card.email, card.phone) == ("fr", sealed("name", 2), None, None)
-
-
-def test_a_new_qr_code_replaces_the_old_one() -> None:
-    card = given(ENROLLED).when(card_life.rotate_qr, qr_token=sealed("qr_token", 2), now=MONDAY).then(QR_ROTATED)
-    assert card.qr_token == sealed("qr_token", 2)
+    nobody = {"language": "fr", "name": None, "email": None, "phone": None}
+    closed = fold([ENROLLED, CARD_CLOSED])
+    assert card_life.change_details(closed, **nobody, now=MONDAY) != []  # It still says whose it was.
+    with refused(CardIsErased):
+        card_life.change_details(replace(closed, status="erased"), **nobody, now=MONDAY)
 
 
 def test_a_secret_never_shows_in_what_is_printed() -> None:
@@ -201,8 +200,6 @@ DECISIONS: list[tuple[Callable[..., object], dict[str, Any]]] = [
     (card_life.suspend, {"reason": "x"}),
     (card_life.reinstate, {"reason": "x"}),
     (card_life.close, {"reason": "x", "entry_id": ENTRY_ID}),
-    (card_life.change_details, {"language": "fr", "name": None, "email": None, "phone": None}),
-    (card_life.rotate_qr, {"qr_token": sealed("qr_token")}),
     (
         card_life.replace_lost,
         {

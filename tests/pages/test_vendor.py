@@ -277,6 +277,31 @@ def test_what_cannot_be_taken_back_is_refused_in_words(
     assert shop.read(card["id"])["stamp_count"] == 4
 
 
+def test_a_customers_details_are_put_right(
+    person: People, service: Service, busy_shop: tuple[Till, dict[str, Any], dict[str, Any]]
+) -> None:
+    shop, _, card = busy_shop
+    paul = person()
+    paul.expected = ["422"]
+    page = signed_in(paul, shop, f"/app/cards/{card['id']}")
+    page.locator("summary", has_text="Put name, email or phone right").click()
+    page.get_by_label("Name", exact=True).fill("Anna Wéber")
+    page.get_by_label("Email").fill("anna@")
+    page.locator("form[action$=customer]").evaluate("form => form.noValidate = true")
+    page.get_by_role("button", name="Put right").click()
+    expect(page.locator("#email-error")).to_be_visible()
+    expect(page.get_by_label("Name", exact=True)).to_have_value("Anna Wéber")
+    assert barriers(page) == []
+    page.get_by_label("Email").fill("")
+    page.get_by_label("Phone").fill("621 123 456")
+    page.get_by_role("button", name="Put right").click()
+    expect(page.get_by_role("status").first).to_contain_text("Put right")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Anna Wéber")
+    known = shop.read(card["id"])["customer"]
+    assert (known["name"], known["email"], known["phone"]) == ("Anna Wéber", None, "+352621123456")
+    expect(page.get_by_text("Details changed")).to_be_visible()
+
+
 def test_a_lost_card_leads_to_the_new_one(
     person: People, busy_shop: tuple[Till, dict[str, Any], dict[str, Any]]
 ) -> None:

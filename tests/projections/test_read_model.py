@@ -198,15 +198,6 @@ def test_a_replaced_card_hands_over_its_units_and_makes_room(store: Store, datab
     assert {row["card_id"]: row["held"] for row in sums} == {old: 0, new: 1}
 
 
-def test_a_rotated_qr_code_replaces_the_old_one(store: Store, database_url: str) -> None:
-    card_id = uuid4()
-    store.append(("card", card_id, [enrolled(), stamped(1)]))
-    catch_up(database_url)
-    store.append(("card", card_id, [card.QrTokenRotated(MONDAY, Secret(plain="another")), stamped(2)]))
-    catch_up(database_url)
-    assert store.row("loyalty_cards", card_id)["qr_code_data"] == "another"
-
-
 def test_a_pin_shows_failures_locks_and_its_last_use(store: Store, database_url: str) -> None:
     pin_id, card_id = uuid4(), uuid4()
     rejected = [staff_pin.StaffPinRejected(MONDAY)] * 2

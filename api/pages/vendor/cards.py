@@ -19,6 +19,7 @@ from api.pages.words import STATUSES
 from api.paging import LatestFirst, NewestFirst
 from api.vendor import adjustments, stamps
 from api.vendor import cards as api_cards
+from api.vendor import customers as api_customers
 from api.vendor import entries as api_entries
 from api.vendor.till import Till
 from ledger.card import Reversed
@@ -34,6 +35,7 @@ SHOWN = 25
 CONTACT_CHARACTERS_MAX = 254
 ONCE = re.compile(r"[!-~]{1,255}")
 CHOICES_MAX = 200
+DETAILS = ("name", "email", "phone")
 REVERSIBLE = ("stamp_earned", "points_earned", "stamp_redeemed", "points_redeemed")
 DONE: Mapping[str, str] = {"suspend": "suspended", "reinstate": "reinstated", "close": "closed", "replace": "replaced"}
 
@@ -185,6 +187,21 @@ async def take_back(card_id: UUID, entry_id: UUID, desk: TheDesk) -> Response:
         return await api_entries.reverse_entry(entry_id, asked, _till(desk, form, "reverse"))
 
     return await _act(desk, card_id, "taken-back", act, str(entry_id))
+
+
+@router.post("/app/cards/{card_id}/customer")
+async def correct_customer(card_id: UUID, desk: TheDesk) -> Response:
+    """What is known of the holder, on all their cards. What is left empty is taken away."""
+    desk.needs("cards")
+
+    async def act(form: Form) -> Response:
+        card = await desk.parts.ledger.cards.look_up(CardReference(str(card_id)), desk.caller.vendor_id)
+        given = {name: form.get(name, "").strip() or None for name in DETAILS}
+        asked = api_customers.DetailsRequest.model_validate(given)
+        key = form.get("once") if ONCE.fullmatch(form.get("once", "")) else None
+        return await api_customers.corrected(desk.request, desk.parts, card["customer_id"], asked, desk.caller, key)
+
+    return await _act(desk, card_id, "corrected", act, "customer")
 
 
 @router.post("/app/cards/{card_id}/life/{action}")

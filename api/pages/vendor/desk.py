@@ -51,6 +51,7 @@ DONE: Mapping[str, str] = {
     "adjusted": "The balance is changed.",
     "stamped": "Stamped.",
     "taken-back": "Taken back. What was taken back stays in the history.",
+    "corrected": "Put right, on all cards of this customer.",
     "suspended": "The card is suspended.",
     "reinstated": "The card can be used again.",
     "closed": "The card is closed.",

@@ -29,7 +29,6 @@ EVENTS: Mapping[str, str] = {
     "card-closed": "Card closed",
     "card-replaced": "Card replaced",
     "card-erased": "Customer forgotten",
-    "qr-token-rotated": "New QR code",
 }
 
 

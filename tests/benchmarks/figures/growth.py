@@ -19,7 +19,7 @@ from tests.benchmarks.figures.stamps import stamping
 from tests.benchmarks.figures.tables import rebuild_figure, rebuilt
 from tests.benchmarks.measuring import Figure, Window, at_most, compared, ratios, spaced
 from tests.benchmarks.population import populate
-from tests.benchmarks.servers import service, wait_for_tables
+from tests.benchmarks.servers import service, wait_for_seal, wait_for_tables, whole_service
 
 NAME = "growth"
 SMALL_CARDS = 10_000
@@ -46,9 +46,11 @@ def measure(bench: Bench, *, cards: int, events: int) -> list[Figure]:
         bench.say(f"with its tables: {_gigabytes(urls['large']):.2f} GB")
         figures = [rebuild_figure(f"rebuild of {spaced(cards * each)} events ÷ plain SQL", ours, sql)]
         running_shops = {
-            size: Shop(shop.till.at(stack.enter_context(service(urls[size], "run"))), shop.program_id, urls[size])
+            size: Shop(shop.till.at(stack.enter_context(whole_service(urls[size]))), shop.program_id, urls[size])
             for size, shop in shops.items()
         }
+        for size, shop in running_shops.items():
+            _said(bench, f"sealed, {size}", wait_for_seal(shop.database_url))
         figures += _stamps(bench, running_shops, made, f"{spaced(cards)} cards, {spaced(cards * each)} events")
     return figures
 
