@@ -193,7 +193,8 @@ def once_for(request: Request, scope: UUID, key: str, body: Any, staff: object =
 
     The fingerprint outlives the person a body names: nobody without our key can try names on it.
     """
-    asked = body.model_dump(mode="json", exclude={"pin"}) if body is not None else {}
+    is_patch = request.method == "PATCH"  # There null is not the same as nothing.
+    asked = body.model_dump(mode="json", exclude={"pin"}, exclude_unset=is_patch) if body is not None else {}
     parts = (request.method, request.scope["path"], str(staff))
     body_bytes = orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)
     what = "\0".join(parts).encode() + b"\0" + body_bytes

@@ -1,4 +1,4 @@
-"""Every setting: name, unit, default and why. Beside uvicorn's FORWARDED_ALLOW_IPS nothing else is read from it.
+"""Every setting: name, unit, default and why. Beside these, uvicorn's FORWARDED_ALLOW_IPS is all that is read.
 
 The settings table of the README is made from these descriptions, so they are written for the one who runs the service.
 """

@@ -197,6 +197,14 @@ class CustomerDetailsChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class QrTokenRotated:
+    """Understood by every reader; no command records it: a lost card is replaced."""
+
+    at: datetime
+    qr_token: Secret
+
+
+@dataclass(frozen=True, slots=True)
 class CardErased:
     """The person behind the card was forgotten. What the card counts stays; whose it was, nobody can tell any more."""
 
@@ -217,6 +225,7 @@ CardEvent: TypeAlias = (
     | UnitsForfeited
     | CardClosed
     | CustomerDetailsChanged
+    | QrTokenRotated
     | CardErased
 )
 Entry: TypeAlias = StampsAdded | PointsEarned | RewardRedeemed | EarnReversed | RedemptionReversed | UnitsAdjusted
@@ -243,7 +252,7 @@ def entry_type(event: CardEvent) -> str:
             return "card_enrolled"
         case CardSuspended() | CardReinstated() | CardReplaced() | CardClosed() | CardErased():
             return "card_status_changed"
-        case CustomerDetailsChanged():
+        case CustomerDetailsChanged() | QrTokenRotated():
             return "card_details_changed"
         case _:
             assert_never(event)
@@ -400,6 +409,8 @@ def evolve(card: Card | None, event: CardEvent) -> Card:
                 email=event.email,
                 phone=event.phone,
             )
+        case QrTokenRotated():
+            return changed(card, last_at=at, qr_token=event.qr_token)
         case CardErased():
             return changed(card, last_at=at, status="erased", name=None, email=None, phone=None, qr_token=NOTHING)
         case _:

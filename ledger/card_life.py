@@ -1,4 +1,4 @@
-"""A card's life: suspended and reinstated, closed, replaced when lost, erased; whom it is for, and its QR code."""
+"""A card's life: suspended and reinstated, closed, replaced when lost, erased; and whom it is for."""
 
 from datetime import datetime
 from uuid import UUID

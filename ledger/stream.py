@@ -52,6 +52,7 @@ EVENT_NAMES: dict[str, type[Any]] = {
     "units-forfeited": card.UnitsForfeited,
     "card-closed": card.CardClosed,
     "customer-details-changed": card.CustomerDetailsChanged,
+    "qr-token-rotated": card.QrTokenRotated,
     "card-erased": card.CardErased,
     "stamp-refused": attempts.StampRefused,
     "earn-refused": attempts.EarnRefused,

@@ -5,13 +5,14 @@ A look-up that leads elsewhere would put a stranger's stamps on this card; witho
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import groupby, islice
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
 from eventsourcing.persistence import Notification
 
-from ledger.card import Card
+from ledger.card import Card, CardEnrolled
 from ledger.commands import answers
 from ledger.commands.references import card_of_claim, contact_claim, number_claim, qr_claim, serial_claim
 from ledger.decision import Claim
@@ -47,6 +48,14 @@ SELECT originator_id, originator_version, topic, state, notification_id FROM sto
 WHERE originator_id IN (SELECT originator_id FROM stored_events WHERE topic = 'customer-details-changed')
     AND topic IN ('card-enrolled', 'customer-details-changed')
 ORDER BY originator_id, originator_version
+"""
+REPLACING = """
+SELECT card_id, related_card_id FROM loyalty_transactions
+WHERE transaction_type = 'card_enrolled' AND related_card_id IS NOT NULL
+"""
+ENROLLED_SINCE = """
+SELECT originator_id, originator_version, topic, state, notification_id FROM stored_events
+WHERE notification_id > %s AND topic = 'card-enrolled'
 """
 NEWER_ENTRY = """
 SELECT EXISTS (SELECT FROM stored_events WHERE originator_id = %s AND notification_id > %s)
@@ -101,8 +110,8 @@ def _compare_contacts(known: Known, master_key: MasterKey) -> None:
     """A contact leads to somebody who gave it.
 
     Where several gave one, to the first of them: it is not missed once that one has another. Whoever enrols at home
-    gets no look-up; and where somebody was forgotten, theirs is gone, and nobody can tell any more whose it was: so
-    none is missed with that vendor.
+    gets no look-up, nor by a card that replaces theirs; and where somebody was forgotten, theirs is gone, and nobody
+    can tell any more whose it was: so none is missed with that vendor.
     """
     owners: dict[Claim, set[UUID]] = {}
     missed: set[Claim] = set()
@@ -110,6 +119,7 @@ def _compare_contacts(known: Known, master_key: MasterKey) -> None:
     subjects = [head for head in known.heads.values() if head.stream_type == "subject"]
     forgotten = {(head.vendor_id, head.state.customer_id) for head in subjects}
     vendors = {head.vendor_id for head in subjects}
+    at_home = _at_home(known)
     cards = (id_ for id_, head in known.heads.items() if head.stream_type == "card")
     while chunk := list(islice(cards, CARDS_AT_ONCE)):
         for contact in _contacts(known, master_key, chunk):
@@ -118,7 +128,7 @@ def _compare_contacts(known: Known, master_key: MasterKey) -> None:
                 closed.add((head.vendor_id, contact.customer_id))
                 continue
             owners.setdefault(contact.claim, set()).add(contact.customer_id)
-            if head.channel != AT_HOME and head.vendor_id not in vendors:
+            if contact.card_id not in at_home and head.vendor_id not in vendors:
                 missed.add(contact.claim)
     for kind, scope, value, customer_id in _rows(known, CONTACT_CLAIMS):
         claim = Claim(kind, scope, value)
@@ -128,10 +138,8 @@ def _compare_contacts(known: Known, master_key: MasterKey) -> None:
         elif customer_id not in owners.get(claim, ()) and (scope, customer_id) not in closed:
             expected = min(owners[claim]) if claim in owners else None
             known.differences.add("claims", shown(claim), "stream_id", expected, customer_id)
-    if missed:
-        had = _contacts_before(known, master_key)
-        missed -= {one.claim for one in had if one.claim and one.customer_id not in owners.get(one.claim, ())}
-    for claim in sorted(missed, key=str):
+    given_up = _given_up(known, master_key) if missed else set()
+    for claim in sorted(missed - given_up, key=str):
         known.differences.add("claims", shown(claim), "stream_id", min(owners[claim]), None)
 
 
@@ -144,15 +152,47 @@ class _Contact:
     claim: Claim | None
 
 
-def _contacts_before(known: Known, master_key: MasterKey) -> Iterator[_Contact]:
-    """What corrected cards had before, whether they have it again or not."""
-    rows = known.connection.execute(DETAILS, binary=True).fetchall()
-    for (card_id, version, topic, state, position), following in pairwise(rows):
-        card: Card | None = known.state_of(card_id)
-        if card is None or card_id != following[0]:
-            continue
-        said = decode(Notification(card_id, version, topic, state, id=position)).event
-        yield from _opened(known, master_key, [(card_id, card.customer_id, said.email, said.phone)])
+def _at_home(known: Known) -> set[UUID]:
+    """Cards that their holders made, and those that replace one."""
+    replaced: dict[UUID, UUID] = dict(known.connection.execute(REPLACING, binary=True).fetchall())
+    for row in known.connection.execute(ENROLLED_SINCE, (known.projected,), binary=True):
+        event = _decoded(*row)
+        if isinstance(event, CardEnrolled) and event.replaces is not None:
+            replaced[row[0]] = event.replaces
+    made = {id_ for id_, head in known.heads.items() if head.stream_type == "card" and head.channel == AT_HOME}
+    for card_id in replaced:
+        first, seen = card_id, set[UUID]()  # A table that somebody wrote in may go round in circles.
+        while first in replaced and first not in seen:
+            seen.add(first)
+            first = replaced[first]
+        if first in made:
+            made.add(card_id)
+    return made
+
+
+def _decoded(stream_id: UUID, version: int, topic: str, state: bytes, position: int) -> Any:
+    """None for an event that cannot be read: that is told already."""
+    try:
+        return decode(Notification(stream_id, version, topic, state, id=position)).event
+    except Exception:
+        return None
+
+
+def _given_up(known: Known, master_key: MasterKey) -> set[Claim]:
+    """Contacts that a card said before its holder's details were put right, and says no more."""
+    given_up: set[Claim] = set()
+    for card_id, rows in groupby(known.connection.execute(DETAILS, binary=True), key=itemgetter(0)):
+        card: Card | None = known.state_of(card_id) if card_id in known.heads else None
+        said = [event for row in rows if (event := _decoded(*row)) is not None]
+        if card is not None and said:
+            *before, now = (_claims(known, master_key, card_id, card.customer_id, event) for event in said)
+            given_up |= set().union(*before) - now
+    return given_up
+
+
+def _claims(known: Known, master_key: MasterKey, card_id: UUID, customer_id: UUID, said: Any) -> set[Claim]:
+    found = _opened(known, master_key, [(card_id, customer_id, said.email, said.phone)])
+    return {contact.claim for contact in found if contact.claim is not None}
 
 
 def _contacts(known: Known, master_key: MasterKey, card_ids: list[UUID]) -> Iterator[_Contact]:

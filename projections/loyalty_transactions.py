@@ -19,6 +19,7 @@ from ledger.card import (
     CustomerDetailsChanged,
     EarnReversed,
     PointsEarned,
+    QrTokenRotated,
     RedemptionReversed,
     RewardRedeemed,
     StampsAdded,
@@ -135,7 +136,7 @@ def _told_by(event: Any) -> tuple[int, int, Row]:
         case CardReplaced():
             moved = {"reason": event.reason, "related_card_id": event.replaced_by}
             return -event.stamps_moved, -event.points_moved, moved
-        case CustomerDetailsChanged() | CardErased():
+        case CustomerDetailsChanged() | QrTokenRotated() | CardErased():
             return 0, 0, {}
         case _:
             raise AssertionError(f"no deltas for {type(event).__name__}")
@@ -158,7 +159,7 @@ ENTRY_TYPES: dict[str, tuple[type[CardEvent], ...]] = {
     "points_adjusted": (UnitsAdjusted,),
     "units_forfeited": (UnitsForfeited,),
     "card_status_changed": (CardSuspended, CardReinstated, CardReplaced, CardClosed, CardErased),
-    "card_details_changed": (CustomerDetailsChanged,),
+    "card_details_changed": (CustomerDetailsChanged, QrTokenRotated),
 }
 """What `entry_type` says, and of which events it does."""
 

@@ -14,8 +14,10 @@ from tests.databases import database, durable_server, shared_server
 
 # The same examples each time, so that a run says something about a change. `--hypothesis-profile=explore` looks for new
 # ones: what it finds becomes an @example or a test.
-hypothesis.settings.register_profile("steady", derandomize=True, print_blob=True)
-hypothesis.settings.register_profile("explore", print_blob=True)
+# A machine may be busy: how long an example takes says nothing.
+PATIENT = {"print_blob": True, "deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
+hypothesis.settings.register_profile("steady", derandomize=True, **PATIENT)
+hypothesis.settings.register_profile("explore", **PATIENT)
 hypothesis.settings.load_profile("steady")
 
 

@@ -292,6 +292,7 @@ CARD_REPLACED = card.CardReplaced(at=MONDAY, reason="lost", replaced_by=NEW_CARD
 FORFEITED = card.UnitsForfeited(at=MONDAY, entry_id=ENTRY_ID, stamps=1, points=120)
 CARD_CLOSED = card.CardClosed(at=MONDAY, reason="moved away")
 DETAILS_CHANGED = card.CustomerDetailsChanged(at=MONDAY, language="fr", name=sealed("name", 2))
+QR_ROTATED = card.QrTokenRotated(at=MONDAY, qr_token=sealed("qr_token", 2))
 
 # ------------------------------------------------------------------ attempts
 
@@ -427,6 +428,7 @@ EVENTS: tuple[Any, ...] = (
     FORFEITED,
     CARD_CLOSED,
     DETAILS_CHANGED,
+    QR_ROTATED,
     STAMP_REFUSED,
     EARN_REFUSED,
     REDEMPTION_REFUSED,

@@ -12,11 +12,12 @@ from migrations.local_postgres import TEST_SETTINGS, LocalPostgres
 from tests.databases import SERVER_URL_VARIABLE, directory_for_servers
 
 # Where it matters which server it is. What is left out speaks to one through these parts alone.
+PARTS = ("read_model", "rebuild", "check", "search", "positions", "readers", "apple_device_registrations")
 STORIES = ("vendor_journey", "races", "checkpoints")
 CHOSEN = (
     "tests/migrations",
     "tests/ledger",
-    *(f"tests/projections/test_{part}.py" for part in ("read_model", "rebuild", "check", "search")),
+    *(f"tests/projections/test_{part}.py" for part in PARTS),
     *(f"tests/journeys/test_{story}.py" for story in STORIES),
 )
 BIN_DIR = Path("/usr/lib/postgresql/15/bin")

@@ -20,6 +20,7 @@ from ledger.card import (
     CustomerDetailsChanged,
     EarnReversed,
     PointsEarned,
+    QrTokenRotated,
     RedemptionReversed,
     RewardRedeemed,
     StampsAdded,
@@ -207,6 +208,8 @@ def what(words: Words, event: CardEvent) -> str:
             return words.text("Closed: {reason}", reason=event.reason)
         case CustomerDetailsChanged():
             return words.text("The customer’s details were changed")
+        case QrTokenRotated():
+            return words.text("The card got a new QR code")
         case CardErased():
             return words.text("The person behind the card was forgotten")
         case _:

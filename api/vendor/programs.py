@@ -204,7 +204,9 @@ class ProgramRequest(ProgramChange):
 
 class ProgramPatch(ProgramChange):
     effective_from: Timestamp | None = Field(
-        None, description="From when changed rules hold; absent, from now. Looks and rewards change at once."
+        None,
+        description="From when changed rules hold; absent, from now. What is left out stays as it holds at that time."
+        " Rules that were announced for a later time stay as they were announced. Looks and rewards change at once.",
     )
 
 
@@ -264,7 +266,7 @@ async def change_program(
         if asked.points_rewards is not None:
             known = {reward.name: reward.reward_id for reward in before.rewards}
             rewards = [reward.reward(known.get(reward.name) or new_id()) for reward in asked.points_rewards]
-        rules = replace(asked.rules(before.rules_at(now)), effective_from=start)
+        rules = replace(asked.rules(before.rules_at(start)), effective_from=start)
         return rules, asked.branding(before.branding), rewards
 
     outcome = await ledger.programs.change(program_id, change, caller=caller, expected_version=expected)

@@ -269,6 +269,8 @@ class CardCommands:
             stream = reference.find(view, caller.vendor_id)
             program_stream = program_of(view, stream.parent_id, caller.vendor_id)
             _must_be_version(stream, expected_version)
+            if any(getattr(stream.state, name) != getattr(before.state, name) for name in ("name", "email", "phone")):
+                raise CardIsBusy  # Whose it is was put right this very moment: asked again, the new card says so too.
             now = max(self._clock(), stream.state.last_at)
             details = {name: secret(personal[name]) for name in ("name", "email", "phone")}
             ended, enrolled = card_life.replace_lost(

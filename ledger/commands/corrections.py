@@ -1,8 +1,7 @@
 """What is known of a person put right, on each of their cards, those that have ended among them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from ledger import card_life
@@ -13,7 +12,7 @@ from ledger.commands.people import CARDS_OF, ENROLLED
 from ledger.commands.references import contact_claim, program_of
 from ledger.committer import Committer
 from ledger.decision import Append, Claim, Claimed, Command, Decision, Once, Outcome, Stream, View
-from ledger.errors import CardIsBusy, CustomerIsErased, CustomerNotFound
+from ledger.errors import CardIsBusy, CardIsErased, CustomerIsErased, CustomerNotFound
 from ledger.ids import derived
 from ledger.reader import Reader
 from ledger.seal import MasterKey
@@ -51,7 +50,8 @@ class Corrections:
         Raises:
             CustomerNotFound: The same for one that is not there and for another vendor's.
             CustomerIsErased: There is nobody left to be right about.
-            CardIsBusy: Their details were changed this very moment; asked again, it is done after that.
+            CardIsBusy: Their details were changed, or a card replaced, this very moment; asked again, it is done after.
+            KeyReused, CallerRevoked, StoreAway: As for every command.
 
         Source: the cards as the query tables know them, and those enrolled since.
         """
@@ -63,11 +63,16 @@ class Corrections:
             raise CustomerNotFound
         before = await self._reader.view([*card_ids, subject_id])
         _must_be_known(before, subject_id)
-        subject = await self._reader.subject_key(subject_id)
+        try:
+            subject = await self._reader.subject_key(subject_id)
+        except CardIsErased:
+            _must_be_known(await self._reader.view([subject_id]), subject_id)
+            raise
         cards = sorted(_cards(before, card_ids), key=lambda card: (card.state.enrolled_at, card.stream_id))
         known = {card.stream_id: {**opened(card, subject), "language": card.state.language} for card in cards}
         wanted = {card_id: {name: given.get(name, was[name]) for name in DETAILS} for card_id, was in known.items()}
         left, taken = (self._contacts(caller.vendor_id, details.values()) for details in (known, wanted))
+        asked_for = self._contacts(caller.vendor_id, [{name: given.get(name) for name in CONTACTS}])
 
         def decide(view: View) -> Decision:
             caller.must_be_valid(view)
@@ -75,7 +80,7 @@ class Corrections:
             now = max(self._clock(), *(card.state.last_at for card in _cards(view, card_ids)))
             appends: list[Append] = []
             for card, is_now in zip(cards, _cards(view, [card.stream_id for card in cards]), strict=True):
-                if any(getattr(is_now.state, name) != getattr(card.state, name) for name in DETAILS):
+                if any(getattr(is_now.state, name) != getattr(card.state, name) for name in (*DETAILS, "replaced_by")):
                     raise CardIsBusy
                 details = wanted[card.stream_id]
                 if all(details[name] == known[card.stream_id][name] for name in DETAILS):
@@ -91,7 +96,7 @@ class Corrections:
             return Decision(
                 appends,
                 lambda *_: {"id": customer_id, **newest, "cards": [card.stream_id for card in cards]},
-                claims=[Claimed(claim, customer_id) for claim in taken - left if view.owner(claim) is None],
+                claims=[Claimed(claim, customer_id) for claim in asked_for if view.owner(claim) is None],
                 releases=[
                     claim
                     for claim in left - taken
@@ -110,7 +115,7 @@ class Corrections:
             )
         )
 
-    def _contacts(self, vendor_id: UUID, several: Any) -> set[Claim]:
+    def _contacts(self, vendor_id: UUID, several: Iterable[Details]) -> set[Claim]:
         return {
             contact_claim(self._master_key, vendor_id, kind, value)
             for details in several

@@ -29,7 +29,7 @@ from tests.projections.stories import MASTER_KEY, Store, busy_days, enrolled, st
 from tests.service import ADMIN_KEY, REAL, free_port
 
 CARD = UUID("0195a1b0-0000-7000-8000-0000000000c1")
-HELP_CPU_SECONDS_MAX = 0.4
+HELP_CPU_SECONDS_MAX = 0.8
 
 
 @pytest.fixture(scope="module")

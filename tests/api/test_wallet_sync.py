@@ -83,6 +83,7 @@ def test_a_stamp_rings_the_phone_once_and_it_shows_the_stamp(scene: Scene) -> No
     card = scene.card()
     with scene.syncing():
         phone, carried = scene.phone_with(card)
+        soon(lambda: len(scene.work(card)) == 1)
         ok(scene.till.stamp(card["id"]))
         soon(lambda: scene.pushes(phone) == 1)
         assert phone.refresh() == [carried.told["serialNumber"]]

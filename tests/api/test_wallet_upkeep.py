@@ -133,7 +133,7 @@ def test_rules_whose_day_has_come_reach_the_phone_without_an_event(scene: Scene)
     card = scene.till.card(program["id"])
     with scene.syncing():
         phone, carried = scene.phone_with(card)
-        at = datetime.now(UTC) + timedelta(seconds=4)
+        at = datetime.now(UTC) + timedelta(seconds=8)
         asked = {"stamps_target": 8, "effective_from": at.isoformat()}
         ok(scene.till.patch(f"/programs/{program['id']}", asked))
         scene.service.catch_up()
@@ -181,9 +181,10 @@ def test_one_of_many_begins_the_sweep_and_all_can_tell_how_far_it_is(scene: Scen
         scene.phone_with(card)
         soon(lambda: len(scene.work(card)) == 1 and not programs_owed(scene))
 
+    tomorrow = datetime.now(UTC) + DAY
+
     async def nights() -> None:
         async with running_ledger(scene.service.database_url) as ledger:
-            tomorrow = datetime.now(UTC) + DAY
             begun = await asyncio.gather(*(sweep_if_due(ledger.reader, tomorrow) for _ in range(8)))
             assert sorted(begun) == [0] * 7 + [1]
             told = await last_sweep(ledger.reader)
@@ -191,7 +192,7 @@ def test_one_of_many_begins_the_sweep_and_all_can_tell_how_far_it_is(scene: Scen
 
     async def same_night() -> int:
         async with running_ledger(scene.service.database_url) as ledger:
-            return await sweep_if_due(ledger.reader, datetime.now(UTC) + DAY)
+            return await sweep_if_due(ledger.reader, tomorrow)
 
     asyncio.run(nights())
     with scene.syncing():

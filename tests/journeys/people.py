@@ -12,7 +12,7 @@ import httpx2
 
 from tests.api.test_passes import settings_for
 from tests.phones import Phone
-from tests.service import Served, Service, Till, ok
+from tests.service import Served, Service, Till, ok, zone_at_noon
 from wallet_sync.dev_certificates import make_dev_certificates
 
 APPLE = "/api/v1/loyalty/apple"
@@ -56,7 +56,7 @@ def wallet_service(url: str, folder: Path, **settings: Any) -> Iterator[Service]
 
 def somebody(service: Served, **customer: Any) -> Person:
     """A person who has been here: stamps, points, a reward, a refusal, a lost card, a pass in a phone."""
-    till = service.shop()
+    till = service.shop(timezone=zone_at_noon())
     program = till.program(
         max_daily_stamps=5, max_stamps_per_scan=3, translations={"fr": {"stamps_reward_description": "Un café"}}
     )

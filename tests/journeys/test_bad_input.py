@@ -155,7 +155,7 @@ def test_twenty_megabytes_are_refused_before_they_are_read(shop: Shop) -> None:
     began = time.monotonic()
     told = problem(raw(shop.till, "/stamps", b'{"card": "' + b"1" * BIG_BYTES + b'"}'), 413, "too_large")
     assert told["limit_bytes"] == 16_384
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
 
 
 @pytest.mark.usefixtures("nothing_recorded")
@@ -243,25 +243,25 @@ def test_a_key_belongs_to_one_request(shop: Shop) -> None:
 
 
 def test_an_expired_key_is_nobodys(service: Service, shop: Shop) -> None:
-    soon = datetime.now(UTC) + timedelta(seconds=1)
+    soon = datetime.now(UTC) + timedelta(seconds=3)
     key = service.admin.api_key(shop.till.vendor_id, "read", expires_at=soon.isoformat())["key"]
     till = service.till(key)
     assert till.get("/cards").status_code == 200
-    time.sleep(2.2)  # A key is remembered for a second.
+    time.sleep(4.2)  # A key is remembered for a second.
     expired = problem(till.get("/cards"), 401, "unauthenticated")
     unknown = problem(service.till("llk_nobodys").get("/cards"), 401, "unauthenticated")
     assert {**expired, "request_id": ""} == {**unknown, "request_id": ""}
 
 
 def test_an_expired_key_records_nothing_even_while_it_is_remembered(service: Service, shop: Shop) -> None:
-    soon = datetime.now(UTC) + timedelta(seconds=1)
+    soon = datetime.now(UTC) + timedelta(seconds=3)
     till = service.till(service.admin.api_key(shop.till.vendor_id, expires_at=soon.isoformat())["key"])
     answers = []
     while datetime.now(UTC) < soon + timedelta(seconds=1.2):
         asked = datetime.now(UTC)
-        answers.append((asked, till.stamp(shop.card["id"]).status_code))
-    assert {status for asked, status in answers if asked < soon - timedelta(milliseconds=200)} == {201}
-    assert {status for asked, status in answers if asked >= soon} == {401}
+        answers.append((asked, till.stamp(shop.card["id"]).status_code, datetime.now(UTC)))
+    assert {status for _, status, done in answers if done < soon} == {201}
+    assert {status for asked, status, _ in answers if asked >= soon} == {401}
 
 
 def test_a_key_that_would_be_born_expired_is_refused(service: Service, shop: Shop) -> None:

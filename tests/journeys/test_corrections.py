@@ -1,5 +1,6 @@
 """What is known of a customer is put right: on all their cards, and in whatever finds them."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4
 
@@ -144,3 +145,65 @@ def test_everything_adds_up_afterwards_and_a_look_up_that_is_gone_is_still_found
     own_service.rows("DELETE FROM claims WHERE kind = 'customer_email' RETURNING value")
     (found,) = check_for(own_service.database_url, MASTER_KEY).differences
     assert (found.table, str(found.expected), found.found) == ("claims", customer.id, None)
+
+
+def test_cards_that_say_different_things_keep_what_was_not_given(service: Service) -> None:
+    till = service.shop()
+    first = till.card(till.program()["id"], **PERSON)
+    second = till.card(till.program()["id"], email=PERSON["email"])
+    assert second["customer_id"] == first["customer_id"] and second["customer"]["name"] is None
+    ok(till.patch(f"/customers/{first['customer_id']}", {"email": RIGHT["email"]}))
+    told = [till.read(card["id"])["customer"] for card in (first, second)]
+    assert [(card["name"], card["email"], card["phone"]) for card in told] == [
+        (PERSON["name"], RIGHT["email"], PERSON["phone"]),
+        (None, RIGHT["email"], None),
+    ]
+
+
+def test_under_one_key_null_is_not_the_same_as_nothing(customer: Customer) -> None:
+    path, headers = f"/customers/{customer.id}", {"Idempotency_Key": "one"}
+    ok(customer.till.patch(path, {"name": "Anna"}, **headers))
+    problem(customer.till.patch(path, {"name": "Anna", "phone": None}, **headers), 422, "idempotency_key_reused")
+    assert customer.till.patch(path, {"name": "Anna"}, **headers).headers["Idempotent-Replayed"] == "true"
+    assert customer.told()[0]["phone"] == PERSON["phone"]
+
+
+def test_whoever_joined_at_home_is_put_right_and_replaced_and_all_adds_up(own_service: Service) -> None:
+    till = own_service.shop()
+    program = till.program(enrolment_fields=["name", "email"])
+    joins = f"/programs/{program['id']}/enrolments"
+    joined = (
+        ok(own_service.public.post(joins, {"name": name, "email": f"{name}@exampel.lu", "consent": True}))
+        for name in ("ana", "ben")
+    )
+    ana, ben = (ok(till.post("/cards/lookup", {"card": card["qr_code_data"]})) for card in joined)
+    for card in (ana, ben):
+        ok(till.post(f"/cards/{card['id']}/replace", {"reason": "Lost"}))
+    ok(till.patch(f"/customers/{ana['customer_id']}", {"email": "ana@example.lu"}))
+    own_service.catch_up()
+    assert check_for(own_service.database_url, MASTER_KEY).differences == []
+    assert till.card(program["id"], email="ana@example.lu")["customer_id"] == ana["customer_id"]
+
+
+def test_beside_a_replacement_no_open_card_says_what_was_wrong(own_service: Service) -> None:
+    till = own_service.shop()
+    program = till.program()
+    for n in range(6):
+        card = till.card(program["id"], name="Anna", email=f"anna-{n}@exampel.lu")
+        asks: list[tuple[str, str, dict[str, Any]]] = [
+            ("PATCH", f"/customers/{card['customer_id']}", {"email": f"anna-{n}@example.lu"}),
+            ("POST", f"/cards/{card['id']}/replace", {"reason": "Lost"}),
+        ]
+        with ThreadPoolExecutor(2) as pool:
+            answers = list(pool.map(lambda ask: insisted(till, *ask), asks))
+        new = answers[1]["id"]
+        assert till.read(new)["customer"]["email"] == f"anna-{n}@example.lu"
+    own_service.catch_up()
+    assert check_for(own_service.database_url, MASTER_KEY).differences == []
+
+
+def insisted(till: Till, method: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    """As a till does: again, when the card is busy."""
+    while (answer := till.send(method, path, body)).status_code == 503:
+        pass
+    return ok(answer)

@@ -55,6 +55,15 @@ def test_a_program_sent_back_as_it_was_read_is_not_changed(till: Till) -> None:
         assert as_read(till, program) == program
 
 
+def test_an_announcement_keeps_what_was_announced_for_that_day_before(till: Till) -> None:
+    program = till.program()
+    path, day = f"/programs/{program['id']}", "2100-01-01T00:00:00Z"
+    ok(till.patch(path, {"stamps_target": 8, "effective_from": day}))
+    ok(till.patch(path, {"cooldown_minutes": 30, "effective_from": day}))
+    told = ok(till.patch(path, {"stamps_target": 8, "cooldown_minutes": 30, "effective_from": day}))
+    assert told["position"] is None and len(told["pending_rules"]) == 2
+
+
 def test_words_for_everybody_do_not_go_while_a_language_has_its_own(till: Till) -> None:
     program = till.program(**LOOKS, **REWARD, translations={"fr": {"terms_text": "Un par visite."}})
     told = problem(till.patch(f"/programs/{program['id']}", {"terms_text": None}), 422, "validation_failed")

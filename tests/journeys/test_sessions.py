@@ -12,7 +12,18 @@ from api.sessions import PERSON, TILL
 from tests.browser import Browser
 from tests.conftest import SERVER
 from tests.databases import database
-from tests.service import ADMIN, ADMIN_KEY, AUDITOR_KEY, VENDOR, Service, Till, moment, ok, problem
+from tests.service import (
+    ADMIN,
+    ADMIN_KEY,
+    AUDITOR_KEY,
+    VENDOR,
+    Service,
+    Till,
+    moment,
+    not_at_the_full_hour,
+    ok,
+    problem,
+)
 
 
 @pytest.fixture
@@ -32,7 +43,7 @@ def hasty(pytestconfig: pytest.Config) -> Iterator[Service]:
     with (
         database(server.url, template=server.template) as url,
         Service(
-            url, browser_session_idle_seconds=2, browser_session_max_seconds=5, public_url="https://cards.example"
+            url, browser_session_idle_seconds=4, browser_session_max_seconds=10, public_url="https://cards.example"
         ) as service,
     ):
         yield service
@@ -225,12 +236,12 @@ def test_a_session_ends_when_it_is_not_used_and_in_any_case_in_the_end(hasty: Se
     shop = hasty.shop()
     idle, busy = by_key(hasty, shop.key), by_key(hasty, shop.key)
     began = time.monotonic()
-    while time.monotonic() - began < 3:
+    while time.monotonic() - began < 5.5:
         assert busy.get(f"{VENDOR}/cards").status_code == 200
         time.sleep(0.2)
     problem(idle.get(f"{VENDOR}/cards"), 401, "unauthenticated")
     assert len(busy.told) > 1, "it was renewed while it was used"
-    while time.monotonic() - began < 5.1:
+    while time.monotonic() - began < 10.1:
         busy.get(f"{VENDOR}/cards")
         time.sleep(0.2)
     problem(busy.get(f"{VENDOR}/cards"), 401, "unauthenticated")
@@ -460,6 +471,7 @@ def test_people_who_left_make_room(service: Service, shop: Till) -> None:
 
 def test_whoever_guesses_is_slowed_down_and_shuts_nobody_else_out(own_service: Service) -> None:
     own_service.stop()
+    not_at_the_full_hour()
     with Service(own_service.database_url, sign_ins_per_hour=5, trust_proxy=True) as service:
         shop = service.shop()
         guesser = Browser(service.http)

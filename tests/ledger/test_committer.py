@@ -364,9 +364,9 @@ def test_while_the_store_is_locked_answers_come_in_time_and_reads_go_on(database
             for _ in range(20):
                 began = time.monotonic()
                 assert (await shop.read(card))["stamp_count"] == 0
-                assert time.monotonic() - began < 0.1
+                assert time.monotonic() - began < 1.0
             waiting += [asyncio.create_task(refused(n)) for n in range(20, 40)]
-            assert max(await asyncio.gather(*waiting)) < 3.0
+            assert max(await asyncio.gather(*waiting)) < 6.0
             let_go()
         outcomes = await asyncio.gather(*(insisting(lambda n=n: shop.stamp(card, f"key-{n}")) for n in range(40)))  # type: ignore[misc]
         assert len({outcome.answer for outcome in outcomes}) == 40
@@ -390,7 +390,7 @@ def test_a_full_queue_sends_away_at_once(database_url: str, monkeypatch: pytest.
                 with pytest.raises(Overloaded) as caught:
                     await shop.stamp(card)
                 assert caught.value.retry_after_seconds >= 1
-            assert time.monotonic() - began < 0.1
+            assert time.monotonic() - began < 1.0
             let_go()
             await asyncio.gather(in_a_round, *waiting)
         assert (await shop.read(card))["stamp_count"] == 11

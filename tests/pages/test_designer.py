@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from tests.pages.browser import DESKTOP, Person, barriers
 from tests.pages.test_vendor import signed_in
-from tests.service import Service, Till, moment, ok
+from tests.service import Service, Till, eventually, moment, ok
 
 People: TypeAlias = Callable[..., Person]
 ZONE = ZoneInfo("Europe/Luxembourg")
@@ -33,6 +33,12 @@ def publish(page: Page, said: str = "Published.") -> None:
 
 def as_it_is(shop: Till, program: dict[str, Any]) -> dict[str, Any]:
     return ok(shop.get(f"/programs/{program['id']}"))
+
+
+def announced(service: Service, program: dict[str, Any]) -> list[dict[str, Any]]:
+    service.catch_up()
+    asked = {"program_id": program["id"], "type": "program-rules-changed"}
+    return list(ok(service.auditor.get("/events", **asked))["items"])
 
 
 # ------------------------------------------------------------------ the phone
@@ -84,9 +90,10 @@ def test_publishing_what_is_shown_changes_nothing(person: People, shop: Till, ki
 def test_all_that_is_filled_in_is_published_and_what_is_emptied_is_gone(person: People, shop: Till) -> None:
     program = shop.program(terms_text="One a visit.", card_name="Zopf", stamps_reward_description="A coffee")
     page = designer(person, shop, program, window=DESKTOP)
-    page.get_by_label("What it is worth, in EUR").fill("3,80")
+    page.locator("#stamps_reward_value").fill("3,80")
     page.get_by_label("Smallest purchase that counts, in EUR").fill("2.5")
     page.get_by_label("Address of your logo").fill(LOGO)
+    page.locator("#reward-0-value").fill("4.5")
     page.locator("summary", has_text="More rules").click()
     page.get_by_label("When more is taken back").select_option("Only what is left is taken")
     page.get_by_label("When a reward comes to need more stamps").select_option("All cards need them at once")
@@ -95,6 +102,7 @@ def test_all_that_is_filled_in_is_published_and_what_is_emptied_is_gone(person: 
     publish(page)
     found = as_it_is(shop, program)
     assert (found["stamps_reward_value_minor"], found["minimum_purchase_minor"], found["logo_url"]) == (380, 250, LOGO)
+    assert [reward["value_minor"] for reward in found["points_rewards"]] == [450]
     assert (found["reversal_policy"], found["raised_target"]) == ("within_balance", "immediate")
     assert (found["wind_down_days"], found["terms_text"], found["card_name"]) == (30, "One a visit.", "Zopf")
     for label in ("What it is worth", "Smallest purchase", "Address of your logo", "Terms", "Name on the card"):
@@ -143,6 +151,37 @@ def test_rules_are_announced_for_a_day_and_taken_back(person: People, service: S
     publish(page, "Announced.")
     expect(page.get_by_text("Version 3 holds from")).to_be_visible()
     expect(page.get_by_text("Version 2 holds from")).to_have_count(0)
+    rules = [event["data"]["rules"] for event in announced(service, program)]
+    assert [(one["version"], one["stamps_target"]) for one in rules] == [(2, 8), (3, 10)]
+
+
+def test_a_form_from_before_the_day_does_not_undo_what_was_announced(person: People, shop: Till) -> None:
+    program = shop.program(stamps_target=10)
+    paul = person()
+    paul.expected = ["412"]
+    page = signed_in(paul, shop, f"/app/programs/{program['id']}")
+    soon = datetime.now(UTC) + timedelta(seconds=1)
+    ok(shop.patch(f"/programs/{program['id']}", {"stamps_target": 8, "effective_from": soon.isoformat()}))
+    page.locator("input[name=version]").evaluate(
+        "(field, now) => field.value = now", as_it_is(shop, program)["version"]
+    )
+    eventually(lambda: as_it_is(shop, program)["stamps_target"] == 8)
+    page.get_by_label("Terms").first.fill("One a visit.")
+    page.get_by_role("button", name="Publish a new version").click()
+    expect(page.get_by_role("alert").first).to_be_visible()
+    assert as_it_is(shop, program)["stamps_target"] == 8
+
+
+def test_a_day_in_the_past_is_refused(person: People, shop: Till) -> None:
+    program = shop.program()
+    paul = person()
+    paul.expected = ["422"]
+    page = signed_in(paul, shop, f"/app/programs/{program['id']}")
+    page.get_by_label("Stamps for a reward").fill("8")
+    page.get_by_label("The rules hold from").fill("2020-01-01T08:00")
+    page.get_by_role("button", name="Publish a new version").click()
+    expect(page.locator("#effective_from-error")).to_be_visible()
+    assert as_it_is(shop, program)["stamps_target"] == 10
 
 
 def test_publishing_makes_a_version_and_somebody_elses_is_not_overwritten(

@@ -8,7 +8,9 @@ from playwright.sync_api import expect
 from api.pages.customer.leaving import NOT_IT, NOT_TICKED
 from tests.pages.browser import Person, barriers
 from tests.pages.shop import BROWSER, Shop, shop
-from tests.service import Service
+from tests.service import Service, eventually
+
+KEPT = "caches.open('card-pages').then(c => c.keys()).then(k => k.length)"
 
 
 @pytest.fixture
@@ -24,12 +26,13 @@ def ask(cafe: Shop, card: dict[str, str], **fields: str) -> tuple[int, str]:
 def test_the_holder_is_forgotten_and_nothing_stays_on_the_phone(person: Callable[..., Person], cafe: Shop) -> None:
     card = cafe.card(name="Ana")
     page = person(language="fr").opens(cafe.page_of(card))
+    eventually(lambda: page.evaluate(KEPT), 30)
     page.locator("footer a").click()
     page.locator("#sure").check()
     page.locator("form .button").click()
     expect(page.locator("#deleted")).to_be_visible()
     assert barriers(page) == []
-    assert page.evaluate("caches.open('card-pages').then(c => c.keys()).then(k => k.length)") == 0
+    eventually(lambda: page.evaluate(KEPT) == 0, 30)
     assert cafe.service.http.get(cafe.page_of(card), headers=BROWSER).status_code == 404
     told = cafe.till.get(f"/customers/{card['customer_id']}").json()
     assert told["is_erased"] and told["receipt"]["erased_by"]["authenticated_by"] == "qr_token"

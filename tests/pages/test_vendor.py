@@ -274,6 +274,10 @@ def test_what_cannot_be_taken_back_is_refused_in_words(
     browser = Browser(service.http)
     browser.submit("/sign-in", key=other.key)
     assert browser.submit(entry, reason="x").status_code == 403
+    mine = page.locator(".take-back form").first.get_attribute("action") or ""
+    elsewhere = mine.replace(card["id"], shop.card(card["program_id"])["id"])
+    browser.submit("/sign-in", key=shop.key)
+    assert browser.submit(elsewhere, reason="Another card's").status_code == 404
     assert shop.read(card["id"])["stamp_count"] == 4
 
 

@@ -198,6 +198,15 @@ def test_a_replaced_card_hands_over_its_units_and_makes_room(store: Store, datab
     assert {row["card_id"]: row["held"] for row in sums} == {old: 0, new: 1}
 
 
+def test_a_rotated_qr_code_replaces_the_old_one(store: Store, database_url: str) -> None:
+    card_id = uuid4()
+    store.append(("card", card_id, [enrolled(), stamped(1)]))
+    catch_up(database_url)
+    store.append(("card", card_id, [card.QrTokenRotated(MONDAY, Secret(plain="another")), stamped(2)]))
+    catch_up(database_url)
+    assert store.row("loyalty_cards", card_id)["qr_code_data"] == "another"
+
+
 def test_a_pin_shows_failures_locks_and_its_last_use(store: Store, database_url: str) -> None:
     pin_id, card_id = uuid4(), uuid4()
     rejected = [staff_pin.StaffPinRejected(MONDAY)] * 2
@@ -357,7 +366,10 @@ def test_a_mended_poison_event_lets_everything_go_on(store: Store, database_url:
     assert store.rows("SELECT error FROM projections")[0]["error"] is None
 
 
-def test_of_two_projectors_one_works_and_the_other_takes_over(store: Store, database_url: str) -> None:
+def test_of_two_projectors_one_works_and_the_other_takes_over(
+    store: Store, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read_model, "LEASE_SECONDS", 30.0)  # Given back at the end, and else not lost meanwhile.
     stop, thread_stop = threading.Event(), threading.Event()
     first = threading.Thread(target=Projector(database_url, MASTER_KEY).run, args=(stop,))
     first.start()

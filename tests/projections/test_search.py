@@ -52,6 +52,7 @@ FROM generate_series(1, %(rows)s) AS n, LATERAL (
     SELECT CASE WHEN n %% 1000 < 2 THEN 3 WHEN n > %(rows)s / 2 THEN 2 ELSE 1 END AS half,
         %(monday)s::timestamptz + n * interval '1 minute' AS at
 ) AS when_;
+SET default_statistics_target = 1000;
 ANALYZE;
 """
 """`u` is md5, so ids are asked of the database."""

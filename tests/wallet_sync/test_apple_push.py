@@ -38,6 +38,7 @@ from wallet_sync.dev_certificates import DevCertificates, make_dev_certificates
 T = TypeVar("T")
 NOW = datetime(2026, 5, 4, 8, 0, tzinfo=UTC)
 TOKEN = "a1" * 32
+HANG_SECONDS = 2.0
 UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
@@ -262,7 +263,7 @@ def test_no_token_is_written_down_by_anybody(apns: FakeApns, signer: Signer, cap
         return [lost, await push.push(TOKEN)]
 
     with caplog.at_level(logging.DEBUG):
-        outcomes = pushing(apns, signer, use, timeout_seconds=0.3)
+        outcomes = pushing(apns, signer, use, timeout_seconds=HANG_SECONDS)
     assert [outcome.what for outcome in outcomes] == ["retry", "accepted"]
     assert TOKEN not in caplog.text
     assert TOKEN not in repr(outcomes)
@@ -317,7 +318,7 @@ def test_an_answer_that_never_comes_is_waited_for_only_so_long(apns: FakeApns, s
         return rounds
 
     lost, answered = Outcome("retry", reason="ReadTimeout"), Outcome("accepted", 200)
-    assert pushing(apns, signer, use, timeout_seconds=0.3) == [[lost] * 3, [answered]] * 3
+    assert pushing(apns, signer, use, timeout_seconds=HANG_SECONDS) == [[lost] * 3, [answered]] * 3
 
 
 def test_a_lost_answer_among_others_does_not_hold_its_push_for_ever(apns: FakeApns, signer: Signer) -> None:
@@ -331,7 +332,7 @@ def test_a_lost_answer_among_others_does_not_hold_its_push_for_ever(apns: FakeAp
             refused += (await push.push(TOKEN)).what != "accepted"
         return lost.result(), refused
 
-    outcome, refused = pushing(apns, signer, use, timeout_seconds=0.5)
+    outcome, refused = pushing(apns, signer, use, timeout_seconds=HANG_SECONDS)
     assert (outcome, refused) == (Outcome("retry", reason="TimeoutError"), 0)
 
 

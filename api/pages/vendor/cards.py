@@ -25,7 +25,7 @@ from api.vendor.till import Till
 from ledger.card import Reversed
 from ledger.commands.caller import utc_now
 from ledger.commands.references import CardReference
-from ledger.errors import Refused
+from ledger.errors import EntryNotFound, Refused
 from ledger.ids import new_id
 from projections import loyalty_programs, loyalty_transactions
 
@@ -181,8 +181,11 @@ async def adjust(card_id: UUID, desk: TheDesk) -> Response:
 @router.post("/app/cards/{card_id}/entries/{entry_id}/take-back")
 async def take_back(card_id: UUID, entry_id: UUID, desk: TheDesk) -> Response:
     """An entry, with all that is left of it."""
+    desk.needs("reverse")
 
     async def act(form: Form) -> Response:
+        if (await desk.parts.reader.entry(entry_id, desk.caller.vendor_id)).stream_id != card_id:
+            raise EntryNotFound
         asked = api_entries.ReversalRequest.model_validate({"reason": form.get("reason", "")})
         return await api_entries.reverse_entry(entry_id, asked, _till(desk, form, "reverse"))
 
@@ -191,12 +194,16 @@ async def take_back(card_id: UUID, entry_id: UUID, desk: TheDesk) -> Response:
 
 @router.post("/app/cards/{card_id}/customer")
 async def correct_customer(card_id: UUID, desk: TheDesk) -> Response:
-    """What is known of the holder, on all their cards. What is left empty is taken away."""
+    """What is known of the holder, on all their cards: of this card's details, those that were changed in the form."""
     desk.needs("cards")
 
     async def act(form: Form) -> Response:
         card = await desk.parts.ledger.cards.look_up(CardReference(str(card_id)), desk.caller.vendor_id)
-        given = {name: form.get(name, "").strip() or None for name in DETAILS}
+        given = {
+            name: text or None
+            for name in DETAILS
+            if (text := form.get(name, "").strip()) != form.get(f"was-{name}", "") and name in form
+        }
         asked = api_customers.DetailsRequest.model_validate(given)
         key = form.get("once") if ONCE.fullmatch(form.get("once", "")) else None
         return await api_customers.corrected(desk.request, desk.parts, card["customer_id"], asked, desk.caller, key)

@@ -22,7 +22,7 @@ from api.pages.vendor.program_form import REWARDS_SHOWN, STARTS, asked_of, besid
 from api.pages.words import NAMES
 from api.vendor.programs import ProgramPatch, ProgramRequest, change_program
 from ledger.commands.caller import utc_now
-from ledger.errors import Refused
+from ledger.errors import InvalidValue, Refused, VersionMismatch
 from ledger.ids import derived, new_id
 from ledger.program import Branding, Rules
 from projections import loyalty_programs
@@ -108,7 +108,7 @@ async def create(desk: TheDesk) -> Response:
             once=once,
         )
     except (ValidationError, Refused) as error:
-        return await _designer(desk, None, form, beside(desk.what_is_wrong(error)))
+        return await _designer(desk, None, form, beside(desk.what_is_wrong(error), form))
     return to(f"/app/programs/{facts(outcome)['id']}", done="published")
 
 
@@ -119,10 +119,14 @@ async def publish(program_id: UUID, desk: TheDesk) -> Response:
     form = await read_form(desk.request)
     program = await desk.parts.ledger.programs.find(program_id, desk.caller.vendor_id)
     try:
+        if form.get("rules_version", "") != str(program["rules_version"]):
+            raise VersionMismatch(version=program["version"])  # Announced rules came into force while it was filled in.
         asked = ProgramPatch.model_validate(changed(form, program))
+        if asked.effective_from is not None and asked.effective_from < utc_now():
+            raise InvalidValue(field="effective_from", why="lies in the past")
         await change_program(program_id, asked, desk.caller, version(form), desk.parts.ledger)
     except (ValidationError, Refused) as error:
-        return await _designer(desk, program, form, beside(desk.what_is_wrong(error)))
+        return await _designer(desk, program, form, beside(desk.what_is_wrong(error), form))
     after = await desk.parts.ledger.programs.find(program_id, desk.caller.vendor_id)
     is_announced = len(after["pending_rules"]) > len(program["pending_rules"])
     return to(f"/app/programs/{program_id}", done="announced" if is_announced else "published")

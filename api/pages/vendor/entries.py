@@ -29,6 +29,7 @@ EVENTS: Mapping[str, str] = {
     "card-closed": "Card closed",
     "card-replaced": "Card replaced",
     "card-erased": "Customer forgotten",
+    "qr-token-rotated": "New QR code",
 }
 
 

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from api.currencies import exponent
 from api.languages import LANGUAGES, Language
 from api.pages.vendor.desk import Form, Wrong, filled, whole
+from api.pages.words import NAMES
 from wallet_sync.colours import palette
 
 REWARDS_SHOWN = 5
@@ -17,6 +18,7 @@ TEXTS = ("name", "card_color", "card_secondary_color", "reversal_policy", "raise
 TRANSLATED = ("card_name", "stamps_reward_description", "terms_text")  # `fr-card_name` is the French one.
 NUMBERS = ("stamps_target", "cooldown_minutes", "max_daily_stamps", "max_stamps_per_scan", "wind_down_days")
 ASKED_FOR = ("name", "email", "phone")  # `asks-name` is ticked where customers are asked for it.
+REWARD_FIELDS = {"points_cost": "points", "value_minor": "value"}
 OF_STAMPS = ("stamps_target", "stamps_reward_description", "stamps_reward_value_minor", "raised_target")
 STARTS: dict[str, str] = {
     "loyalty_type": "stamps",
@@ -39,7 +41,7 @@ STARTS: dict[str, str] = {
 
 def form_of(program: Mapping[str, Any]) -> dict[str, str]:
     """What the form says of a program as it is."""
-    said = {name: program[name] for name in (*WORDS, *TEXTS, *NUMBERS, "loyalty_type", "version")}
+    said = {name: program[name] for name in (*WORDS, *TEXTS, *NUMBERS, "loyalty_type", "version", "rules_version")}
     form = {name: "" if value is None else str(value) for name, value in said.items()}
     form |= _colors_of(program)
     form["require_staff_pin"] = "yes" if program["require_staff_pin"] else ""
@@ -54,6 +56,8 @@ def form_of(program: Mapping[str, Any]) -> dict[str, str]:
         form[f"reward-{number}-id"] = str(reward["id"])
         form[f"reward-{number}-name"] = reward["name"]
         form[f"reward-{number}-points"] = str(reward["points_cost"])
+        worth = reward["value_minor"]
+        form[f"reward-{number}-value"] = "" if worth is None else _major(worth, program["currency"])
         form |= {f"{language}-reward-{number}-name": said["name"] for language, said in reward["translations"].items()}
     for language, words in program["translations"].items():
         form |= {f"{language}-{name}": text for name, text in words.items()}
@@ -70,7 +74,7 @@ def _colors_of(program: Mapping[str, Any]) -> dict[str, str]:
 
 
 def changed(form: Form, program: Mapping[str, Any]) -> dict[str, Any]:
-    """What the form asks of a program there is. What that does not show stays, such as what a reward is worth."""
+    """What the form asks of a program there is. What that does not show stays, such as a sixth reward."""
     given = asked_of({**form, "loyalty_type": program["loyalty_type"]}, program["currency"])
     for name, shown in _colors_of(program).items():
         if program[name] is None and given.get(name) == shown:
@@ -101,7 +105,7 @@ def _as_before(form: Form, reward: dict[str, Any], before: Mapping[str, Any] | N
     if before is None:
         return reward
     translations = _not_shown(form, before) | reward["translations"]
-    return {**reward, "value_minor": before["value_minor"], "translations": translations}
+    return {**reward, "translations": translations}
 
 
 def _not_shown(form: Form, thing: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,6 +146,7 @@ def asked_of(form: Form, currency: str) -> dict[str, Any]:
             {
                 "name": name,
                 "points_cost": whole(form.get(f"reward-{n}-points")),
+                "value_minor": _minor(form.get(f"reward-{n}-value", ""), currency),
                 "translations": {each: {"name": form.get(f"{each}-reward-{n}-name", "")} for each in languages},
                 **_known(form.get(f"reward-{n}-id", "")),
             }
@@ -155,8 +160,10 @@ def _known(reward_id: str) -> dict[str, str]:
     return {"id": reward_id} if reward_id else {}
 
 
-def beside(wrong: Wrong) -> Wrong:
-    """The API's names of fields as the form has them."""
+def beside(wrong: Wrong, form: Form) -> Wrong:
+    """The API's names of fields as the form has them; of a language that has no fields there, a sentence above all."""
+    rows = [n for n in range(REWARDS_SHOWN) if form.get(f"reward-{n}-name", "").strip()]
+    shown, sentence = _languages(form), wrong.sentence
     names = {
         "earn_rate": "rate_money",
         "earn_rate.points": "rate_points",
@@ -166,17 +173,19 @@ def beside(wrong: Wrong) -> Wrong:
         "enrolment_fields": "asks",
     }
     fields = {}
-    for name, sentence in wrong.fields.items():
+    for name, why in wrong.fields.items():
         match name.split("."):
+            case ["translations", language, _] if language not in shown:
+                sentence = next(f"{name}: {why}" for code, name in NAMES.items() if code == language)
             case ["translations", language, text]:
-                fields[f"{language}-{text}"] = sentence
-            case ["points_rewards", number, "translations", language, *_]:
-                fields[f"{language}-reward-{number}-name"] = sentence
-            case ["points_rewards", number, *part]:
-                fields[f"reward-{number}-{'points' if part == ['points_cost'] else 'name'}"] = sentence
+                fields[f"{language}-{text}"] = why
+            case ["points_rewards", number, "translations", language, *_] if int(number) < len(rows):
+                fields[f"{language}-reward-{rows[int(number)]}-name"] = why
+            case ["points_rewards", number, *part] if int(number) < len(rows):
+                fields[f"reward-{rows[int(number)]}-{REWARD_FIELDS.get('.'.join(part), 'name')}"] = why
             case _:
-                fields[names.get(name, name)] = sentence
-    return replace(wrong, fields=fields)
+                fields[names.get(name, name)] = why
+    return replace(wrong, fields=fields, sentence=sentence)
 
 
 def version(form: Form) -> int | None:
@@ -193,8 +202,9 @@ def _major(minor: int, currency: str) -> str:
 def _minor(text: str, currency: str) -> Any:
     """Minor units of what somebody wrote with a point or a comma; what is no amount stays text."""
     digits = exponent(currency)
-    head, _, tail = text.strip().replace(",", ".").partition(".")
-    if not (head.isascii() and head.isdigit() and len(head) < 10 and len(tail) <= digits):
+    text = text.strip()
+    head, _, tail = text.replace(",", ".").partition(".")
+    if not (head.isascii() and head.isdigit() and len(head) <= 13 and len(tail) <= digits):
         return text or None
     if tail and not (tail.isascii() and tail.isdigit()):
         return text

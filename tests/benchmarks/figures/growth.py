@@ -51,6 +51,7 @@ def measure(bench: Bench, *, cards: int, events: int) -> list[Figure]:
         }
         for size, shop in running_shops.items():
             _said(bench, f"sealed, {size}", wait_for_seal(shop.database_url))
+            _said(bench, f"vacuumed, {size}", _vacuumed(shop.database_url))
         figures += _stamps(bench, running_shops, made, f"{spaced(cards)} cards, {spaced(cards * each)} events")
     return figures
 
@@ -60,6 +61,14 @@ def _gigabytes(url: str) -> float:
         row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
     assert row is not None
     return float(row[0] / 1e9)
+
+
+def _vacuumed(url: str) -> float:
+    """What PostgreSQL would do by itself in the minutes after so much was written."""
+    began = time.monotonic()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("VACUUM (ANALYZE)")
+    return time.monotonic() - began
 
 
 def _said(bench: Bench, what: str, seconds: float) -> float:

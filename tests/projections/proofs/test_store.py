@@ -191,7 +191,9 @@ def make_tiles_anew(store: SealedStore) -> None:
 
 
 def test_a_kept_leaf_changed(sealed: SealedStore) -> None:
-    sealed.execute("UPDATE tree_tiles SET hashes = set_byte(hashes, 40, 0) WHERE level = 0 AND tile = 0")
+    sealed.execute(
+        "UPDATE tree_tiles SET hashes = set_byte(hashes, 40, get_byte(hashes, 40) # 255) WHERE level = 0 AND tile = 0"
+    )
     assert places(found(sealed))["tree-changed"] == (1, None)
     assert set(found(sealed).first) == {"tree-changed"}
 
