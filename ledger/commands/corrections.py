@@ -62,6 +62,9 @@ class Corrections:
         if not card_ids:
             raise CustomerNotFound
         before = await self._reader.view([*card_ids, subject_id])
+        while newer := [card.state.replaced_by for card in _cards(before, card_ids) if _is_new(card, card_ids)]:
+            card_ids += newer  # Since the rows were read.
+            before = await self._reader.view([*card_ids, subject_id])
         _must_be_known(before, subject_id)
         try:
             subject = await self._reader.subject_key(subject_id)
@@ -128,6 +131,10 @@ def _must_be_known(view: View, subject_id: UUID) -> None:
     erased = view.stream(subject_id)
     if erased is not None:
         raise CustomerIsErased(erased_at=erased.state.erased_at)
+
+
+def _is_new(card: Stream, card_ids: list[UUID]) -> bool:
+    return card.state.replaced_by is not None and card.state.replaced_by not in card_ids
 
 
 def _cards(view: View, card_ids: list[UUID]) -> list[Stream]:

@@ -41,6 +41,11 @@ def programs_owed(scene: Scene) -> list[Any]:
     return scene.service.rows("SELECT id FROM wallet_work WHERE channel = 'program' AND synced < desired")
 
 
+def tonights_sweep_is_done(scene: Scene) -> bool:
+    begun = "SELECT bool_or(channel = 'sweep') AND NOT bool_or(channel = 'program' AND synced < desired) AS is_done"
+    return bool(scene.service.rows(f"{begun} FROM wallet_work")[0]["is_done"])
+
+
 def asks(scene: Scene, phone: Phone) -> None:
     """The phone does what it does when it is woken, and that is noted."""
     before = datetime.now(UTC)
@@ -179,7 +184,7 @@ def test_one_of_many_begins_the_sweep_and_all_can_tell_how_far_it_is(scene: Scen
     card = scene.card()
     with scene.syncing():
         scene.phone_with(card)
-        soon(lambda: len(scene.work(card)) == 1 and not programs_owed(scene))
+        soon(lambda: len(scene.work(card)) == 1 and tonights_sweep_is_done(scene))
 
     tomorrow = datetime.now(UTC) + DAY
 

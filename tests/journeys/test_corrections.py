@@ -1,5 +1,6 @@
 """What is known of a customer is put right: on all their cards, and in whatever finds them."""
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4
@@ -7,6 +8,8 @@ from uuid import uuid4
 import pytest
 
 from api.check_command import check_for
+from ledger.commands.people import CARDS_OF
+from ledger.reader import Reader
 from tests.service import MASTER_KEY, Service, Till, ok, problem
 
 PERSON = {"name": "Lea Weber", "email": "lea@exampel.lu", "phone": "+352621123456"}
@@ -200,6 +203,25 @@ def test_beside_a_replacement_no_open_card_says_what_was_wrong(own_service: Serv
         assert till.read(new)["customer"]["email"] == f"anna-{n}@example.lu"
     own_service.catch_up()
     assert check_for(own_service.database_url, MASTER_KEY).differences == []
+
+
+def test_a_card_replaced_since_the_cards_were_read_is_put_right_too(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    till, rows, new = service.shop(), Reader.rows, []
+    card = till.card(till.program()["id"], **PERSON)
+
+    async def rows_and_then(reader: Reader, sql: Any, *parameters: Any) -> Any:
+        found = await rows(reader, sql, *parameters)
+        if sql == CARDS_OF and not new:
+            lost = await asyncio.to_thread(till.post, f"/cards/{card['id']}/replace", {"reason": "Lost"})
+            new.append(ok(lost)["id"])
+        return found
+
+    monkeypatch.setattr(Reader, "rows", rows_and_then)
+    told = ok(till.patch(f"/customers/{card['customer_id']}", RIGHT))
+    assert told["cards"] == [card["id"], *new]
+    assert till.read(new[0])["customer"]["email"] == RIGHT["email"]
 
 
 def insisted(till: Till, method: str, path: str, body: dict[str, Any]) -> dict[str, Any]:

@@ -306,8 +306,8 @@ def test_a_database_of_ones_own_is_prepared_and_served_as_the_guide_says() -> No
         assert "✗" not in said and current(url) == head()
 
         its_environment = dict(pair.split("=", 1) for pair in exported.split("\0") if pair)
-        (both,) = blocks(processes, "bash")
-        serve, project, seal = both.splitlines()
+        (all_of_them,) = blocks(processes, "bash")
+        serve, project, seal, sync = all_of_them.splitlines()
         address, logs = f"http://127.0.0.1:{port}", [folder / f"{name}.log" for name in ("serve", "project", "seal")]
         with (
             started(serve, folder, its_environment, logs[0]) as serving,
@@ -322,6 +322,8 @@ def test_a_database_of_ones_own_is_prepared_and_served_as_the_guide_says() -> No
             ok(httpx2.post(vendors, json=vendor | more, headers=admin))
             eventually(lambda: httpx2.get(vendors, headers=admin).json()["items"], 20, logs[1].read_text)
             eventually(lambda: '"sealed"' in logs[2].read_text(), 20, logs[2].read_text)
+        without_wallets = subprocess.run(["bash", "-c", sync], cwd=folder, env=its_environment, capture_output=True)
+        assert without_wallets.returncode == 2 and b"no wallet is set up" in without_wallets.stderr
 
 
 # ------------------------------------------------------------------ moving it
