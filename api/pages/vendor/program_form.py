@@ -195,8 +195,7 @@ def version(form: Form) -> int | None:
 
 def _major(minor: int, currency: str) -> str:
     digits = exponent(currency)
-    text = f"{minor / 10**digits:.{digits}f}"
-    return text.rstrip("0").rstrip(".") if digits else text
+    return f"{minor / 10**digits:.{digits}f}".removesuffix("." + "0" * digits)
 
 
 def _minor(text: str, currency: str) -> Any:
