@@ -28,7 +28,7 @@ from hypercorn.config import Config
 from wallet_sync.dev_certificates import DevCertificates
 
 HOST = "127.0.0.1"
-START_SECONDS_MAX = 10
+START_SECONDS_MAX = 60
 STOP_SECONDS_MAX = 10
 PATH = "/3/device/"
 GONE_AT = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)

@@ -43,7 +43,7 @@ AUDIENCE = "https://oauth2.googleapis.com/token"
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 SAVE = "https://pay.google.com/gp/v/save/"
 RETRY_AFTER_SECONDS = 7
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 SCHEMAS = {"loyaltyClass": "LoyaltyClass", "loyaltyObject": "LoyaltyObject"}
 REQUIRED = {
     "loyaltyClass": ("id", "issuerName", "programName", "programLogo", "reviewStatus"),

@@ -35,7 +35,7 @@ async def running_ledger(
     url: str, clock: Callable[[], datetime] = utc_now, make: Callable[..., Ledger] = Ledger
 ) -> AsyncIterator[Ledger]:
     pool = AsyncConnectionPool(
-        url, kwargs={"autocommit": True}, configure=act_as_application, min_size=1, max_size=4, timeout=5, open=False
+        url, kwargs={"autocommit": True}, configure=act_as_application, min_size=1, max_size=4, timeout=30, open=False
     )
     async with pool:
         ledger = make(url, pool, MASTER_KEY, clock)

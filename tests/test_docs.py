@@ -110,5 +110,5 @@ def test_json_is_json(path: Path) -> None:
 @pytest.mark.parametrize("path", WRITTEN, ids=shown)
 def test_what_one_is_told_to_type_can_be_read_by_the_shell(path: Path) -> None:
     for block in SHELL.findall(text_of(path)):
-        read = subprocess.run(["bash", "-n"], input=block, capture_output=True, text=True, timeout=10, check=False)
+        read = subprocess.run(["bash", "-n"], input=block, capture_output=True, text=True, timeout=60, check=False)
         assert (read.returncode, read.stderr) == (0, ""), block

@@ -12,11 +12,11 @@ import httpx2
 import pytest
 
 from api.syncing import sync
-from tests.api.test_wallet_sync import QUIET, soon
+from tests.api.test_wallet_sync import QUIET
 from tests.fake_google import ISSUER, SAVE, FakeGoogle, faults, google_settings
 from tests.google_signer import Signer
 from tests.ledgers import MASTER_KEY
-from tests.service import Service, Till, ok, problem
+from tests.service import Service, Till, eventually, ok, problem
 
 PUBLIC = "https://cards.example"
 CALLBACK = "/api/v1/loyalty/google/callback"
@@ -139,20 +139,20 @@ def test_a_stamp_is_on_the_card_at_google(scene: Scene) -> None:
         scene.saved(card)
         before = scene.object(card)["heroImage"]
         ok(scene.till.stamp(card["id"]))
-        soon(lambda: scene.balance(card) == {"string": "1/10"})
+        eventually(lambda: scene.balance(card) == {"string": "1/10"})
         assert scene.object(card)["heroImage"] != before
-        soon(lambda: scene.work(card)["synced"] == scene.work(card)["desired"])
+        eventually(lambda: scene.work(card)["synced"] == scene.work(card)["desired"])
 
 
 def test_ten_stamps_within_a_second_are_one_write(scene: Scene) -> None:
     card = scene.card()
     with scene.syncing():
         scene.saved(card)
-        soon(lambda: scene.is_saved(card))
+        eventually(lambda: scene.is_saved(card))
         before = len(scene.google.calls)
         for _ in range(10):
             ok(scene.till.stamp(card["id"]))
-        soon(lambda: scene.balance(card) == {"string": "10/10"})
+        eventually(lambda: scene.balance(card) == {"string": "10/10"})
         time.sleep(QUIET)
         assert scene.google.calls[before:] == ["PATCH loyaltyObject"]
 
@@ -162,10 +162,10 @@ def test_a_reward_rings_and_a_stamp_does_not(scene: Scene) -> None:
     with scene.syncing():
         scene.saved(card)
         ok(scene.till.stamp(card["id"]))
-        soon(lambda: scene.balance(card) == {"string": "1/2"})
+        eventually(lambda: scene.balance(card) == {"string": "1/2"})
         assert scene.google.rung == []
         ok(scene.till.stamp(card["id"]))
-        soon(lambda: scene.google.rung == [scene.object(card)["id"]])
+        eventually(lambda: scene.google.rung == [scene.object(card)["id"]])
 
 
 def test_no_card_rings_more_than_three_times_a_day(scene: Scene) -> None:
@@ -176,7 +176,7 @@ def test_no_card_rings_more_than_three_times_a_day(scene: Scene) -> None:
         now = datetime.now(UTC)
         scene.service.rows(sql + " RETURNING card_id", [now - timedelta(hours=hours) for hours in (1, 2, 3)])
         ok(scene.till.stamp(card["id"]))
-        soon(lambda: scene.balance(card) == {"string": "1/1"})
+        eventually(lambda: scene.balance(card) == {"string": "1/1"})
         assert scene.google.rung == []
 
 
@@ -185,7 +185,7 @@ def test_a_suspended_card_is_inactive_and_has_no_code(scene: Scene) -> None:
     with scene.syncing():
         scene.saved(card)
         ok(scene.till.post(f"/cards/{card['id']}/suspend", {"reason": "lost"}))
-        soon(lambda: scene.object(card)["state"] == "INACTIVE")
+        eventually(lambda: scene.object(card)["state"] == "INACTIVE")
         assert "barcode" not in scene.object(card)
 
 
@@ -197,8 +197,8 @@ def test_another_look_of_the_program_reaches_class_and_cards(scene: Scene) -> No
             scene.saved(card)
         ok(scene.till.patch(f"/programs/{program['id']}", {"card_name": "Kaffi", "card_color": "#102030"}))
         made = scene.google.held["loyaltyClass"][scene.object(cards[0])["classId"]]["id"]
-        soon(lambda: scene.google.held["loyaltyClass"][made]["programName"] == "Kaffi")
-        soon(lambda: all("102030" in scene.object(card)["heroImage"]["sourceUri"]["uri"] for card in cards))
+        eventually(lambda: scene.google.held["loyaltyClass"][made]["programName"] == "Kaffi")
+        eventually(lambda: all("102030" in scene.object(card)["heroImage"]["sourceUri"]["uri"] for card in cards))
 
 
 def test_words_in_another_language_reach_class_and_card(scene: Scene) -> None:
@@ -208,9 +208,9 @@ def test_words_in_another_language_reach_class_and_card(scene: Scene) -> None:
     with scene.syncing():
         scene.saved(card)
         ok(scene.till.patch(f"/programs/{program['id']}", {"translations": words}))
-        soon(lambda: "Un café au choix" in str(scene.object(card)["textModulesData"]))
+        eventually(lambda: "Un café au choix" in str(scene.object(card)["textModulesData"]))
         classes = scene.google.held["loyaltyClass"]
-        soon(lambda: "Carte café" in str(classes[scene.object(card)["classId"]]["localizedProgramName"]))
+        eventually(lambda: "Carte café" in str(classes[scene.object(card)["classId"]]["localizedProgramName"]))
 
 
 # ------------------------------------------------------------------ forgotten
@@ -231,12 +231,12 @@ def test_a_forgotten_persons_card_says_nothing_at_google_any_more(scene: Scene) 
         ok(scene.till.stamp(card["id"]))  # A reward would ring, were it not for what follows.
         erase(scene, card)
         nothing = {"id": shown["id"], "classId": shown["classId"], "state": "INACTIVE"}
-        soon(lambda: scene.object(card) == nothing)
-        soon(lambda: scene.service.rows("SELECT * FROM google_alerts") == [])
-        soon(lambda: scene.work(card)["synced"] == scene.work(card)["desired"])
+        eventually(lambda: scene.object(card) == nothing)
+        eventually(lambda: scene.service.rows("SELECT * FROM google_alerts") == [])
+        eventually(lambda: scene.work(card)["synced"] == scene.work(card)["desired"])
         before = len(scene.google.calls)
         ok(scene.till.patch(f"/programs/{program['id']}", {"card_name": "Kaffi", "card_color": "#102030"}))
-        soon(lambda: "PATCH loyaltyClass" in scene.google.calls[before:])
+        eventually(lambda: "PATCH loyaltyClass" in scene.google.calls[before:])
         time.sleep(QUIET + 1)
         assert scene.object(card) == nothing and scene.google.rung == []
     assert scene.service.differences() == []
@@ -248,10 +248,10 @@ def test_what_google_was_not_told_of_somebody_forgotten_is_not_given_up(scene: S
         scene.saved(card)
         scene.google.trouble = "400 badRequest"
         ok(scene.till.stamp(card["id"]))
-        soon(lambda: scene.work(card)["is_parked"])
+        eventually(lambda: scene.work(card)["is_parked"])
         scene.google.trouble = None
         erase(scene, card)
-        soon(lambda: "barcode" not in scene.object(card))
+        eventually(lambda: "barcode" not in scene.object(card))
 
 
 def test_a_forgotten_persons_card_that_drifted_is_emptied_again_at_night(scene: Scene) -> None:
@@ -261,14 +261,14 @@ def test_a_forgotten_persons_card_that_drifted_is_emptied_again_at_night(scene: 
             scene.saved(card)
         shown = dict(scene.object(forgotten))
         erase(scene, forgotten)
-        soon(lambda: "barcode" not in scene.object(forgotten))
+        eventually(lambda: "barcode" not in scene.object(forgotten))
         seen = ok(scene.service.admin.get(f"/cards/{forgotten['id']}/wallet"))
         assert (seen["apple"]["verdict"], seen["google"]["verdict"]) == ("forgotten", "forgotten")
-        soon(lambda: scene.work(forgotten)["synced"] == scene.work(forgotten)["desired"])
+        eventually(lambda: scene.work(forgotten)["synced"] == scene.work(forgotten)["desired"])
     scene.object(forgotten).update(shown)
     scene.service.rows("UPDATE wallet_work SET desired = 1, synced = 1 WHERE channel = 'sweep' RETURNING id")
     with scene.syncing():
-        soon(lambda: "barcode" not in scene.object(forgotten))
+        eventually(lambda: "barcode" not in scene.object(forgotten))
         assert scene.object(other)["state"] == "ACTIVE"
 
 
@@ -297,16 +297,16 @@ def test_support_sees_where_a_card_stands_at_google(scene: Scene) -> None:
     with scene.syncing():
         scene.service.catch_up()
         link = ok(scene.asked(card))["url"]
-        soon(lambda: seen()["verdict"] == "not_saved")
+        eventually(lambda: seen()["verdict"] == "not_saved")
         scene.told(scene.google.save(link))
-        soon(lambda: (seen()["verdict"], seen()["is_saved"]) == ("up_to_date", True))
+        eventually(lambda: (seen()["verdict"], seen()["is_saved"]) == ("up_to_date", True))
         scene.google.trouble = "400 badRequest"
         ok(scene.till.stamp(card["id"]))
-        soon(lambda: seen()["verdict"] == "parked")
+        eventually(lambda: seen()["verdict"] == "parked")
         assert "badRequest" in seen()["hint"] and seen()["card"]["is_parked"]
         scene.google.trouble = None
         assert ok(scene.service.admin.post(f"/cards/{card['id']}/wallet/retry", {})) == {"retried": 1}
-        soon(lambda: seen()["verdict"] == "up_to_date")
+        eventually(lambda: seen()["verdict"] == "up_to_date")
 
 
 # ------------------------------------------------------------------ when it does not work at once
@@ -320,7 +320,7 @@ def test_who_wants_to_save_while_google_is_away_may_try_again(scene: Scene) -> N
         told = problem(scene.asked(card), 503, "google_wallet_unavailable")
         assert told["retry_after_seconds"] == 30
         scene.google.trouble = None
-        soon(lambda: scene.asked(card).status_code == 200, 30)
+        eventually(lambda: scene.asked(card).status_code == 200)
 
 
 def test_nothing_is_lost_while_google_is_away(scene: Scene) -> None:
@@ -329,9 +329,9 @@ def test_nothing_is_lost_while_google_is_away(scene: Scene) -> None:
         scene.saved(card)
         scene.google.trouble = "503"
         ok(scene.till.stamp(card["id"]))
-        soon(lambda: scene.work(card)["last_error"] == "503")
+        eventually(lambda: scene.work(card)["last_error"] == "503")
         scene.google.trouble = None
-        soon(lambda: scene.balance(card) == {"string": "1/10"}, 30)
+        eventually(lambda: scene.balance(card) == {"string": "1/10"})
 
 
 def test_an_account_without_permission_stops_the_issuer_and_parks_nothing(scene: Scene) -> None:
@@ -340,7 +340,7 @@ def test_an_account_without_permission_stops_the_issuer_and_parks_nothing(scene:
         scene.saved(card)
         scene.google.trouble = "403 permissionDenied"
         ok(scene.till.stamp(card["id"]))
-        soon(lambda: scene.work(card)["last_error"] == "403 permissionDenied")
+        eventually(lambda: scene.work(card)["last_error"] == "403 permissionDenied")
         assert not scene.work(card)["is_parked"]
 
 
@@ -350,10 +350,10 @@ def test_what_google_refuses_is_parked_until_there_is_something_else_to_say(scen
         scene.saved(card)
         scene.google.trouble = "400 badRequest"
         ok(scene.till.stamp(card["id"]))
-        soon(lambda: scene.work(card)["is_parked"])
+        eventually(lambda: scene.work(card)["is_parked"])
         scene.google.trouble = None
         ok(scene.till.stamp(card["id"]))  # Another change is another body.
-        soon(lambda: scene.balance(card) == {"string": "2/10"})
+        eventually(lambda: scene.balance(card) == {"string": "2/10"})
 
 
 def test_a_class_that_vanished_is_made_again(scene: Scene) -> None:
@@ -363,7 +363,7 @@ def test_a_class_that_vanished_is_made_again(scene: Scene) -> None:
         for held in scene.google.held.values():
             held.clear()
         ok(scene.till.stamp(card["id"]))
-        soon(lambda: bool(scene.google.held["loyaltyObject"]) and scene.balance(card) == {"string": "1/10"}, 30)
+        eventually(lambda: bool(scene.google.held["loyaltyObject"]) and scene.balance(card) == {"string": "1/10"})
 
 
 def test_what_drifted_is_put_right_each_night(scene: Scene) -> None:
@@ -377,8 +377,8 @@ def test_what_drifted_is_put_right_each_night(scene: Scene) -> None:
         before = len(scene.google.calls)
     scene.service.rows("UPDATE wallet_work SET desired = 1, synced = 1 WHERE channel = 'sweep' RETURNING id")
     with scene.syncing():
-        soon(lambda: scene.balance(drifted) == {"string": "0/10"})
-        soon(lambda: len(scene.google.held["loyaltyObject"]) == 3)
+        eventually(lambda: scene.balance(drifted) == {"string": "0/10"})
+        eventually(lambda: len(scene.google.held["loyaltyObject"]) == 3)
         writes = [call for call in scene.google.calls[before:] if call == "PATCH loyaltyObject"]
         assert len(writes) == 2
     owed = "SELECT count(*) AS n FROM wallet_work WHERE channel = 'google_sweep' AND synced < desired"
@@ -393,7 +393,7 @@ def test_a_class_that_vanished_is_made_again_each_night_and_its_cards_are_compar
         held.clear()
     scene.service.rows("UPDATE wallet_work SET desired = 1, synced = 1 WHERE channel = 'sweep' RETURNING id")
     with scene.syncing():
-        soon(lambda: bool(scene.google.held["loyaltyClass"] and scene.google.held["loyaltyObject"]), 30)
+        eventually(lambda: bool(scene.google.held["loyaltyClass"] and scene.google.held["loyaltyObject"]))
     owed = (
         "SELECT channel, last_error FROM wallet_work WHERE channel LIKE 'google%%' AND (is_parked OR synced < desired)"
     )
@@ -407,9 +407,9 @@ def test_saved_and_removed_are_known_once_google_confirms_them(scene: Scene) -> 
     card = scene.card()
     with scene.syncing():
         scene.saved(card)
-        soon(lambda: scene.is_saved(card))
+        eventually(lambda: scene.is_saved(card))
         scene.told(scene.google.remove(scene.object(card)["id"]))
-        soon(lambda: not scene.is_saved(card))
+        eventually(lambda: not scene.is_saved(card))
     names = "SELECT topic FROM stored_events WHERE topic LIKE 'google-%%' ORDER BY notification_id"
     assert [row["topic"] for row in scene.service.rows(names)] == [
         "google-pass-created",
@@ -428,7 +428,7 @@ def test_a_message_that_comes_twice_or_lies_counts_for_nothing(scene: Scene) -> 
         for _ in range(2):
             scene.told(lie)
         asked = "SELECT desired FROM wallet_work WHERE channel = 'google_users' AND synced = desired"
-        soon(lambda: scene.service.rows(asked) == [{"desired": 1}])
+        eventually(lambda: scene.service.rows(asked) == [{"desired": 1}])
         assert not scene.is_saved(card)
 
 

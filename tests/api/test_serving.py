@@ -13,7 +13,7 @@ from api.database import Database
 from api.key_files import Keys
 from api.settings import Settings
 from tests.databases import database, durable_server
-from tests.service import ADMIN_KEY, MASTER_KEY, REAL, START_SECONDS, ServiceProcess, eventually, sealing
+from tests.service import ADMIN_KEY, MASTER_KEY, PATIENCE_SECONDS, REAL, ServiceProcess, eventually, sealing
 
 
 @pytest.fixture
@@ -77,20 +77,20 @@ def test_a_projector_that_died_is_started_again(stopped: ServiceProcess) -> None
     eventually(lambda: holder(served))
     died = holder(served)
     projector_of(served).kill()
-    eventually(lambda: holder(served) not in (None, died), START_SECONDS)
+    eventually(lambda: holder(served) not in (None, died))
     served.kill()
 
 
 def test_killed_it_leaves_no_projector_behind(stopped: ServiceProcess) -> None:
     projector = projector_of(stopped.start().ready())
     stopped.kill()
-    projector.wait(START_SECONDS)
+    projector.wait(PATIENCE_SECONDS)
     assert holder(stopped) is None
 
 
 def test_what_is_recorded_is_sealed(stopped: ServiceProcess) -> None:
     served = stopped.start().ready()
     vendor = served.admin.vendor()
-    eventually(lambda: served.rows("SELECT number FROM checkpoints"), START_SECONDS)
+    eventually(lambda: served.rows("SELECT number FROM checkpoints"))
     assert served.events(vendor["id"])
     served.kill()

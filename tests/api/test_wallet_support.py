@@ -8,9 +8,9 @@ import pytest
 
 from tests import fake_apns as apns
 from tests.api import test_wallet_sync
-from tests.api.test_wallet_sync import Scene, soon
+from tests.api.test_wallet_sync import Scene
 from tests.phones import Phone
-from tests.service import Admin, Service, moment, ok, problem
+from tests.service import Admin, Service, eventually, moment, ok, problem
 
 scene = test_wallet_sync.scene
 
@@ -50,18 +50,18 @@ def test_from_the_link_to_the_phone_each_step_has_its_verdict(scene: Scene) -> N
         phone = Phone(scene.service.http, test_wallet_sync.BASE)
         phone.add(downloaded)
         phone.refresh()
-        soon(lambda: verdict(scene, card) == "up_to_date")
+        eventually(lambda: verdict(scene, card) == "up_to_date")
         ok(scene.till.stamp(card["id"]))
-        soon(lambda: verdict(scene, card) == "waiting")
-        soon(lambda: scene.pushes(phone) == 1)
-        soon(lambda: seen(scene, card)["phones"][0]["last_status"] == 200)
+        eventually(lambda: verdict(scene, card) == "waiting")
+        eventually(lambda: scene.pushes(phone) == 1)
+        eventually(lambda: seen(scene, card)["phones"][0]["last_status"] == 200)
         told = seen(scene, card)
         assert (told["verdict"], told["fetched_revision"], told["revision"]) == ("waiting", 2, 3)
         minutes_pass(scene)
         assert verdict(scene, card) == "not_asked"
         before = datetime.now(UTC)
         phone.refresh()
-        soon(lambda: verdict(scene, card) == "up_to_date")
+        eventually(lambda: verdict(scene, card) == "up_to_date")
     told = seen(scene, card)
     assert told["fetched_revision"] == told["revision"] == 3 and before < moment(told["fetched_at"])
     (shown,) = told["phones"]
@@ -73,15 +73,15 @@ def test_a_phone_that_asks_but_is_not_given_its_pass_is_told_apart(scene: Scene)
     card = scene.card()
     with scene.syncing():
         phone, carried = scene.phone_with(card)
-        soon(lambda: verdict(scene, card) == "up_to_date")
+        eventually(lambda: verdict(scene, card) == "up_to_date")
         ok(scene.till.stamp(card["id"]))
-        soon(lambda: scene.pushes(phone) == 1)
-        soon(lambda: seen(scene, card)["phones"][0]["last_told_at"] is not None)
+        eventually(lambda: scene.pushes(phone) == 1)
+        eventually(lambda: seen(scene, card)["phones"][0]["last_told_at"] is not None)
         type_ = carried.told["passTypeIdentifier"]
         listed = scene.service.http.get(f"{phone.base}/v1/devices/{phone.id}/registrations/{type_}")
         assert listed.status_code == 200
         minutes_pass(scene)
-        soon(lambda: verdict(scene, card) == "not_fetched")
+        eventually(lambda: verdict(scene, card) == "not_fetched")
 
 
 def test_what_apple_says_is_told_with_the_next_attempt_and_can_be_tried_again(scene: Scene) -> None:
@@ -90,21 +90,21 @@ def test_what_apple_says_is_told_with_the_next_attempt_and_can_be_tried_again(sc
         phone, _ = scene.phone_with(card)
         scene.apple.always = apns.SLOW
         ok(scene.till.stamp(card["id"]))
-        soon(lambda: verdict(scene, card) == "failing")
+        eventually(lambda: verdict(scene, card) == "failing")
         (shown,) = seen(scene, card)["phones"]
         assert (shown["last_status"], shown["last_error"], shown["failures"]) == (429, "TooManyRequests", 1)
         assert 50 < (moment(shown["next_attempt_at"]) - datetime.now(UTC)).total_seconds() < 61
         scene.apple.always = None
         assert ok(scene.service.admin.post(f"/cards/{scene.card()['id']}/wallet/retry", key=None)) == {"retried": 0}
         assert ok(scene.service.admin.post(f"/cards/{card['id']}/wallet/retry", key=None)) == {"retried": 1}
-        soon(lambda: scene.pushes(phone) == 2)
+        eventually(lambda: scene.pushes(phone) == 2)
 
 
 def test_nobody_syncs_and_support_hears_of_it(scene: Scene) -> None:
     card = scene.card()
     with scene.syncing():
         scene.phone_with(card)
-        soon(lambda: verdict(scene, card) == "up_to_date")
+        eventually(lambda: verdict(scene, card) == "up_to_date")
     ok(scene.till.stamp(card["id"]))
     scene.service.catch_up()
     assert verdict(scene, card) == "waiting"
@@ -116,13 +116,13 @@ def test_of_two_phones_the_worse_one_gives_the_verdict(scene: Scene) -> None:
     card = scene.card()
     with scene.syncing():
         came, lost = (scene.phone_with(card)[0] for _ in range(2))
-        soon(lambda: verdict(scene, card) == "up_to_date")
+        eventually(lambda: verdict(scene, card) == "up_to_date")
         ok(scene.till.stamp(card["id"]))
-        soon(lambda: scene.pushes(came) == scene.pushes(lost) == 1)
-        soon(lambda: all(phone["last_told_at"] for phone in seen(scene, card)["phones"]))
+        eventually(lambda: scene.pushes(came) == scene.pushes(lost) == 1)
+        eventually(lambda: all(phone["last_told_at"] for phone in seen(scene, card)["phones"]))
         minutes_pass(scene)
         came.refresh()
-        soon(lambda: sorted(p["verdict"] for p in seen(scene, card)["phones"]) == ["not_asked", "up_to_date"])
+        eventually(lambda: sorted(p["verdict"] for p in seen(scene, card)["phones"]) == ["not_asked", "up_to_date"])
         assert verdict(scene, card) == "not_asked"
 
 
@@ -184,7 +184,7 @@ def test_what_was_given_up_is_listed_a_page_at_a_time_and_tried_again(scene: Sce
         scene.apple.always = apns.Answer(400, "PayloadEmpty")
         for card in cards:
             ok(scene.till.stamp(card["id"]))
-        soon(lambda: len(ok(admin.get("/wallet/parked"))["items"]) == 3)
+        eventually(lambda: len(ok(admin.get("/wallet/parked"))["items"]) == 3)
         first = ok(admin.get("/wallet/parked", limit=2))
         rest = ok(admin.get("/wallet/parked", limit=2, cursor=first["next_cursor"]))
         listed = first["items"] + rest["items"]
@@ -203,7 +203,7 @@ def test_what_was_given_up_is_listed_a_page_at_a_time_and_tried_again(scene: Sce
         assert 'loyalty_wallet_errors{channel="apple",error="PayloadEmpty"} 3.0' in metrics
         scene.apple.always = None
         assert ok(admin.post("/wallet/retry", key=None)) == {"retried": 3}
-        soon(lambda: ok(admin.get("/system"))["wallets"]["backlog"] == [])
+        eventually(lambda: ok(admin.get("/system"))["wallets"]["backlog"] == [])
         assert ok(admin.get("/wallet/parked"))["items"] == []
 
 
@@ -213,8 +213,8 @@ def test_the_service_tells_days_left_and_when_it_swept(scene: Scene) -> None:
     card, before = scene.card(), datetime.now(UTC)
     with scene.syncing():
         scene.phone_with(card)
-        soon(lambda: ok(scene.service.admin.get("/system"))["wallets"]["sweep"] is not None)
-        soon(lambda: ok(scene.service.admin.get("/system"))["wallets"]["sweep"]["ended_at"] is not None)
+        eventually(lambda: ok(scene.service.admin.get("/system"))["wallets"]["sweep"] is not None)
+        eventually(lambda: ok(scene.service.admin.get("/system"))["wallets"]["sweep"]["ended_at"] is not None)
     sweep = ok(scene.service.admin.get("/system"))["wallets"]["sweep"]
     assert before < moment(sweep["begun_at"]) <= moment(sweep["ended_at"]) and sweep["programs_left"] == 0
 
@@ -228,11 +228,11 @@ def test_a_card_that_ends_rings_its_phone_which_gets_it_voided(scene: Scene, end
     with scene.syncing():
         phone, carried = scene.phone_with(card)
         ok(scene.till.post(f"/cards/{card['id']}/{end}", {"reason": "Lost"}))
-        soon(lambda: scene.pushes(phone) == 1)
+        eventually(lambda: scene.pushes(phone) == 1)
         (serial,) = phone.refresh()
         shown = phone.passes[serial].told
         assert shown["voided"] is True and "barcodes" not in shown and serial == carried.told["serialNumber"]
-        soon(lambda: verdict(scene, card) == "up_to_date")
+        eventually(lambda: verdict(scene, card) == "up_to_date")
 
 
 def test_a_card_that_is_reinstated_can_be_scanned_again_on_the_phone(scene: Scene) -> None:
@@ -240,10 +240,10 @@ def test_a_card_that_is_reinstated_can_be_scanned_again_on_the_phone(scene: Scen
     with scene.syncing():
         phone, _ = scene.phone_with(card)
         ok(scene.till.post(f"/cards/{card['id']}/suspend", {"reason": "Lost"}))
-        soon(lambda: scene.pushes(phone) == 1)
+        eventually(lambda: scene.pushes(phone) == 1)
         phone.refresh()
         time.sleep(0.1)
         ok(scene.till.post(f"/cards/{card['id']}/reinstate", {"reason": "Found"}))
-        soon(lambda: scene.pushes(phone) == 2)
+        eventually(lambda: scene.pushes(phone) == 2)
         (serial,) = phone.refresh()
         assert "voided" not in phone.passes[serial].told and phone.passes[serial].told["barcodes"]

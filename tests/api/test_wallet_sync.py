@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,7 +18,7 @@ from tests.api.test_passes import settings_for
 from tests.fake_apns import FakeApns, fake_apns
 from tests.ledgers import MASTER_KEY
 from tests.phones import Carried, Phone
-from tests.service import Service, Till, ok
+from tests.service import Service, Till, eventually, ok
 from wallet_sync.dev_certificates import make_dev_certificates
 from wallet_sync.wallet_work import retry_at_once
 
@@ -69,13 +69,6 @@ def scene(database_url: str, tmp_path: Path) -> Iterator[Scene]:
             yield Scene(service, apple, service.shop(), service._settings)
 
 
-def soon(is_so: Callable[[], bool], seconds: float = 15.0) -> None:
-    gives_up = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < gives_up, "it did not come to that"
-        time.sleep(0.05)
-
-
 # ------------------------------------------------------------------ one change, one push
 
 
@@ -83,9 +76,9 @@ def test_a_stamp_rings_the_phone_once_and_it_shows_the_stamp(scene: Scene) -> No
     card = scene.card()
     with scene.syncing():
         phone, carried = scene.phone_with(card)
-        soon(lambda: len(scene.work(card)) == 1)
+        eventually(lambda: len(scene.work(card)) == 1)
         ok(scene.till.stamp(card["id"]))
-        soon(lambda: scene.pushes(phone) == 1)
+        eventually(lambda: scene.pushes(phone) == 1)
         assert phone.refresh() == [carried.told["serialNumber"]]
         assert phone.alerts == ["Now on the card: 1 / 10"]
         time.sleep(QUIET + 1)
@@ -100,7 +93,7 @@ def test_ten_stamps_within_a_second_make_one_push(scene: Scene) -> None:
         phone, _ = scene.phone_with(card)
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda _: ok(scene.till.stamp(card["id"])), range(10)))
-        soon(lambda: scene.pushes(phone) == 1)
+        eventually(lambda: scene.pushes(phone) == 1)
         time.sleep(QUIET + 1)
         assert scene.pushes(phone) == 1
 
@@ -109,7 +102,7 @@ def test_a_card_that_is_as_it_was_rings_a_phone_that_saw_it_otherwise_in_between
     card = scene.card()
     with scene.syncing():
         phone, _ = scene.phone_with(card)
-        soon(lambda: scene.work(card) != [])
+        eventually(lambda: scene.work(card) != [])
     before = scene.pushes(phone)
     ok(scene.till.post(f"/cards/{card['id']}/suspend", {"reason": "lost"}))
     scene.service.catch_up()
@@ -117,7 +110,7 @@ def test_a_card_that_is_as_it_was_rings_a_phone_that_saw_it_otherwise_in_between
     ok(scene.till.post(f"/cards/{card['id']}/reinstate", {"reason": "found"}))
     scene.service.catch_up()
     with scene.syncing():
-        soon(lambda: scene.pushes(phone) == before + 1)
+        eventually(lambda: scene.pushes(phone) == before + 1)
     phone.refresh()
     (carried,) = phone.passes.values()
     assert "voided" not in carried.told
@@ -139,7 +132,7 @@ def test_another_look_of_the_program_reaches_every_phone(scene: Scene) -> None:
     with scene.syncing():
         phones = [scene.phone_with(card)[0] for card in cards]
         ok(scene.till.patch(f"/programs/{program['id']}", {"card_name": "Café-Kaart"}))
-        soon(lambda: [scene.pushes(phone) for phone in phones] == [1, 1, 1])
+        eventually(lambda: [scene.pushes(phone) for phone in phones] == [1, 1, 1])
 
 
 def test_words_in_another_language_ring_once_and_those_that_a_pass_says_already_never(scene: Scene) -> None:
@@ -149,7 +142,7 @@ def test_words_in_another_language_ring_once_and_those_that_a_pass_says_already_
     with scene.syncing():
         phone, _ = scene.phone_with(card)
         ok(scene.till.patch(f"/programs/{program['id']}", {"translations": words}))
-        soon(lambda: scene.pushes(phone) == 1)
+        eventually(lambda: scene.pushes(phone) == 1)
         for said in (words, words | {"de": {"card_name": program["name"]}}):
             ok(scene.till.patch(f"/programs/{program['id']}", {"translations": said}))
         time.sleep(QUIET + 1.5)
@@ -164,7 +157,7 @@ def test_a_phone_with_several_changed_passes_is_woken_once(scene: Scene) -> None
         phone.refresh()
         for card in cards:
             ok(scene.till.stamp(card["id"]))
-        soon(lambda: scene.pushes(phone) >= 1)
+        eventually(lambda: scene.pushes(phone) >= 1)
         assert len(phone.refresh()) == 2
         time.sleep(QUIET + 1)
         assert scene.pushes(phone) == 1
@@ -177,11 +170,11 @@ def test_nothing_is_lost_while_nobody_syncs(scene: Scene) -> None:
     card = scene.card()
     with scene.syncing():
         phone, _ = scene.phone_with(card)
-        soon(lambda: len(scene.work(card)) == 1)
+        eventually(lambda: len(scene.work(card)) == 1)
     ok(scene.till.stamp(card["id"]))
     scene.service.catch_up()
     with scene.syncing():
-        soon(lambda: scene.pushes(phone) == 1)
+        eventually(lambda: scene.pushes(phone) == 1)
 
 
 def test_a_phone_that_registered_while_nobody_synced_is_told_what_came_after(scene: Scene) -> None:
@@ -190,7 +183,7 @@ def test_a_phone_that_registered_while_nobody_synced_is_told_what_came_after(sce
     ok(scene.till.stamp(card["id"]))
     scene.service.catch_up()
     with scene.syncing():
-        soon(lambda: scene.pushes(phone) == 1)
+        eventually(lambda: scene.pushes(phone) == 1)
         assert phone.refresh() != []
 
 
@@ -200,9 +193,9 @@ def test_a_phone_is_told_once_apple_is_back(scene: Scene) -> None:
         phone, _ = scene.phone_with(card)
         scene.apple.always = apns.DOWN
         ok(scene.till.stamp(card["id"]))
-        soon(lambda: any(row["last_error"] == "ServiceUnavailable" for row in scene.work(card)))
+        eventually(lambda: any(row["last_error"] == "ServiceUnavailable" for row in scene.work(card)))
         scene.apple.always = None
-        soon(lambda: all(row["synced"] == row["desired"] for row in scene.work(card)), 60)
+        eventually(lambda: all(row["synced"] == row["desired"] for row in scene.work(card)))
         assert phone.refresh() != []
 
 
@@ -213,8 +206,8 @@ def test_a_phone_that_is_gone_is_forgotten(scene: Scene) -> None:
         scene.apple.always = replace(apns.GONE, gone_at=datetime.now(UTC) + timedelta(minutes=1))
         ok(scene.till.stamp(card["id"]))
         registered = "SELECT count(*) AS n FROM apple_device_registrations WHERE card_id = %s"
-        soon(lambda: scene.service.rows(registered, card["id"])[0]["n"] == 0)
-        soon(lambda: scene.work(card) == [])
+        eventually(lambda: scene.service.rows(registered, card["id"])[0]["n"] == 0)
+        eventually(lambda: scene.work(card) == [])
     assert scene.pushes(phone) == 1
     assert scene.service.differences() == []
 
@@ -225,7 +218,7 @@ def test_a_phone_that_registered_again_since_is_not_forgotten(scene: Scene) -> N
         phone, _ = scene.phone_with(card)
         scene.apple.always = apns.GONE  # As Apple saw it long ago.
         ok(scene.till.stamp(card["id"]))
-        soon(lambda: any(row["last_error"] == "Unregistered" for row in scene.work(card)))
+        eventually(lambda: any(row["last_error"] == "Unregistered" for row in scene.work(card)))
         sql = "SELECT push_token FROM apple_device_registrations WHERE card_id = %s"
         assert scene.service.rows(sql, card["id"]) == [{"push_token": phone.push_token}]
 
@@ -236,10 +229,10 @@ def test_what_is_parked_is_tried_again_when_asked(scene: Scene) -> None:
         phone, _ = scene.phone_with(card)
         scene.apple.always = apns.Answer(400, "PayloadEmpty")
         ok(scene.till.stamp(card["id"]))
-        soon(lambda: any(row["is_parked"] for row in scene.work(card)))
+        eventually(lambda: any(row["is_parked"] for row in scene.work(card)))
         scene.apple.always = None
         assert retry_at_once(scene.service.database_url) == 1
-        soon(lambda: all(row["synced"] == row["desired"] for row in scene.work(card)))
+        eventually(lambda: all(row["synced"] == row["desired"] for row in scene.work(card)))
         assert scene.pushes(phone) == 2
 
 
@@ -255,8 +248,8 @@ def test_a_forgotten_persons_phone_is_woken_once_more_and_shows_nothing(scene: S
     with scene.syncing():
         phone, carried = scene.phone_with(card)
         erase(scene, card)
-        soon(lambda: scene.pushes(phone) == 1)
-        soon(lambda: scene.service.rows("SELECT push_token FROM wallet_farewells") == [{"push_token": None}])
+        eventually(lambda: scene.pushes(phone) == 1)
+        eventually(lambda: scene.service.rows("SELECT push_token FROM wallet_farewells") == [{"push_token": None}])
         assert phone.refresh() == [carried.told["serialNumber"]]
         assert phone.passes[carried.told["serialNumber"]].told["voided"] is True
         time.sleep(QUIET + 1)
@@ -272,6 +265,6 @@ def test_a_farewell_waits_for_apple_and_lapses_in_the_end(scene: Scene) -> None:
     assert phone.push_token not in str(row) and phone.id not in str(row)
     scene.apple.always = apns.DOWN
     with scene.syncing():
-        soon(lambda: scene.service.rows("SELECT failures FROM wallet_farewells")[0]["failures"] >= 1)
+        eventually(lambda: scene.service.rows("SELECT failures FROM wallet_farewells")[0]["failures"] >= 1)
         scene.service.rows("UPDATE wallet_farewells SET until = now()")
-        soon(lambda: scene.service.rows("SELECT * FROM wallet_farewells") == [])
+        eventually(lambda: scene.service.rows("SELECT * FROM wallet_farewells") == [])

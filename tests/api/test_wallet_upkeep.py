@@ -11,10 +11,10 @@ import pytest
 
 from api.logs import configure
 from tests.api import test_wallet_sync
-from tests.api.test_wallet_sync import QUIET, Scene, soon
+from tests.api.test_wallet_sync import QUIET, Scene
 from tests.ledgers import running_ledger
 from tests.phones import Phone
-from tests.service import ok
+from tests.service import eventually, ok
 from wallet_sync.apple_key_ring import KeyRing
 from wallet_sync.dev_certificates import make_dev_certificates
 from wallet_sync.upkeep import Upkeep, last_sweep, night_of, passed_mark, sweep_if_due
@@ -51,7 +51,7 @@ def asks(scene: Scene, phone: Phone) -> None:
     before = datetime.now(UTC)
     phone.refresh()
     seen = "SELECT 1 FROM wallet_work w JOIN apple_device_registrations r USING (id) WHERE asked_at >= %s AND r.device"
-    soon(lambda: scene.service.rows(seen + "_library_identifier = %s", before, phone.id) != [])
+    eventually(lambda: scene.service.rows(seen + "_library_identifier = %s", before, phone.id) != [])
 
 
 # ------------------------------------------------------------------ woken, and never came
@@ -62,11 +62,11 @@ def test_a_phone_that_was_woken_and_never_came_is_woken_again(scene: Scene) -> N
     with scene.syncing():
         phone, _ = scene.phone_with(card)
         ok(scene.till.stamp(card["id"]))
-        soon(lambda: scene.pushes(phone) == 1)
-        soon(lambda: looks_left(scene) == 1)
+        eventually(lambda: scene.pushes(phone) == 1)
+        eventually(lambda: looks_left(scene) == 1)
         six_hours_pass(scene)
-        soon(lambda: scene.pushes(phone) == 2)
-        soon(lambda: looks_left(scene) == 1)
+        eventually(lambda: scene.pushes(phone) == 2)
+        eventually(lambda: looks_left(scene) == 1)
         (row,) = scene.work(card)
         assert 11.9 * HOUR < row["look_again_at"] - datetime.now(UTC) < 12.1 * HOUR  # Twice as long as before.
 
@@ -76,11 +76,11 @@ def test_a_phone_that_came_is_left_alone(scene: Scene) -> None:
     with scene.syncing():
         phone, _ = scene.phone_with(card)
         ok(scene.till.stamp(card["id"]))
-        soon(lambda: scene.pushes(phone) == 1)
-        soon(lambda: looks_left(scene) == 1)
+        eventually(lambda: scene.pushes(phone) == 1)
+        eventually(lambda: looks_left(scene) == 1)
         asks(scene, phone)
         six_hours_pass(scene)
-        soon(lambda: looks_left(scene) == 0)
+        eventually(lambda: looks_left(scene) == 0)
         time.sleep(QUIET)
         assert scene.pushes(phone) == 1
 
@@ -90,11 +90,11 @@ def test_of_two_phones_only_the_one_that_did_not_come_is_woken_again(scene: Scen
     with scene.syncing():
         came, lost = (scene.phone_with(card)[0] for _ in range(2))
         ok(scene.till.stamp(card["id"]))
-        soon(lambda: scene.pushes(came) == scene.pushes(lost) == 1)
-        soon(lambda: looks_left(scene) == 2)
+        eventually(lambda: scene.pushes(came) == scene.pushes(lost) == 1)
+        eventually(lambda: looks_left(scene) == 2)
         asks(scene, came)
         six_hours_pass(scene)
-        soon(lambda: scene.pushes(lost) == 2)
+        eventually(lambda: scene.pushes(lost) == 2)
         assert scene.pushes(came) == 1
 
 
@@ -104,14 +104,14 @@ def test_a_phone_that_never_comes_is_woken_four_times_in_all_until_its_pass_chan
         phone, _ = scene.phone_with(card)
         ok(scene.till.stamp(card["id"]))
         for times in (1, 2, 3):
-            soon(lambda times=times: scene.pushes(phone) == times)  # type: ignore[misc]
-            soon(lambda: looks_left(scene) == 1)
+            eventually(lambda times=times: scene.pushes(phone) == times)  # type: ignore[misc]
+            eventually(lambda: looks_left(scene) == 1)
             scene.service.rows("UPDATE wallet_work SET look_again_at = now()")
-        soon(lambda: scene.pushes(phone) == 4)
-        soon(lambda: scene.work(card)[0]["synced"] == scene.work(card)[0]["desired"])
+        eventually(lambda: scene.pushes(phone) == 4)
+        eventually(lambda: scene.work(card)[0]["synced"] == scene.work(card)[0]["desired"])
         assert looks_left(scene) == 0
         ok(scene.till.stamp(card["id"]))
-        soon(lambda: looks_left(scene) == 1)
+        eventually(lambda: looks_left(scene) == 1)
         assert scene.work(card)[0]["times_again"] == 0
 
 
@@ -119,13 +119,13 @@ def test_what_a_phone_fetched_before_anybody_looked_counts_as_fetched(scene: Sce
     card = scene.card()
     with scene.syncing():
         phone, _ = scene.phone_with(card)
-        soon(lambda: len(scene.work(card)) == 1)
+        eventually(lambda: len(scene.work(card)) == 1)
     ok(scene.till.stamp(card["id"]))
     scene.service.catch_up()
     asks(scene, phone)  # Pulled down by its holder.
     revision = scene.service.rows("SELECT revision FROM wallet_passes WHERE card_id = %s", card["id"])[0]["revision"]
     with scene.syncing():
-        soon(lambda: scene.pushes(phone) == 1)
+        eventually(lambda: scene.pushes(phone) == 1)
     (shown,) = scene.service.rows("SELECT * FROM wallet_passes WHERE card_id = %s", card["id"])
     assert shown["fetched_revision"] == shown["revision"] == revision + 1
 
@@ -145,7 +145,7 @@ def test_rules_whose_day_has_come_reach_the_phone_without_an_event(scene: Scene)
         phone.refresh()
         serial = carried.told["serialNumber"]
         assert phone.passes[serial].value("stamps") == "0 / 10" and phone.refresh() == []
-        soon(lambda: scene.pushes(phone) >= 1, 25)
+        eventually(lambda: scene.pushes(phone) >= 1)
         assert phone.refresh() == [serial]
         assert phone.passes[serial].value("stamps") == "0 / 8"
         assert phone.refresh() == [] and phone.fetch(phone.passes[serial]) == 304
@@ -157,24 +157,24 @@ def test_a_change_of_the_program_counts_although_sweeps_have_counted_up_to_its_p
     card = scene.till.card(program["id"])
     with scene.syncing():
         phone, _ = scene.phone_with(card)
-        soon(lambda: len(scene.work(card)) == 1 and not programs_owed(scene))
+        eventually(lambda: len(scene.work(card)) == 1 and not programs_owed(scene))
         scene.service.rows(
             "UPDATE wallet_work SET synced = h.next, desired = h.next"
             " FROM (SELECT max(notification_id) + 50 AS next FROM stored_events) h WHERE channel = 'program'"
         )
         ok(scene.till.patch(f"/programs/{program['id']}", {"card_name": "Café-Kaart"}))
-        soon(lambda: scene.pushes(phone) == 1)
+        eventually(lambda: scene.pushes(phone) == 1)
 
 
 def test_the_sweep_of_a_night_finds_what_nobody_noticed(scene: Scene) -> None:
     cards = [scene.card() for _ in range(2)]
     with scene.syncing():
         (phone, carried), (other, _) = (scene.phone_with(card) for card in cards)
-        soon(lambda: all(len(scene.work(card)) == 1 for card in cards))
+        eventually(lambda: all(len(scene.work(card)) == 1 for card in cards))
         scene.service.rows("UPDATE wallet_passes SET digest = 'x' WHERE card_id = %s", cards[0]["id"])
     scene.service.rows("UPDATE wallet_work SET synced = synced - 1, desired = desired - 1 WHERE channel = 'sweep'")
     with scene.syncing():
-        soon(lambda: scene.pushes(phone) == 1)
+        eventually(lambda: scene.pushes(phone) == 1)
         assert phone.refresh() == [carried.told["serialNumber"]]
         time.sleep(QUIET)
         assert (scene.pushes(phone), scene.pushes(other)) == (1, 0)
@@ -184,7 +184,7 @@ def test_one_of_many_begins_the_sweep_and_all_can_tell_how_far_it_is(scene: Scen
     card = scene.card()
     with scene.syncing():
         scene.phone_with(card)
-        soon(lambda: len(scene.work(card)) == 1 and tonights_sweep_is_done(scene))
+        eventually(lambda: len(scene.work(card)) == 1 and tonights_sweep_is_done(scene))
 
     tomorrow = datetime.now(UTC) + DAY
 
@@ -201,7 +201,7 @@ def test_one_of_many_begins_the_sweep_and_all_can_tell_how_far_it_is(scene: Scen
 
     asyncio.run(nights())
     with scene.syncing():
-        soon(lambda: not programs_owed(scene))
+        eventually(lambda: not programs_owed(scene))
     assert asyncio.run(same_night()) == 0
 
 

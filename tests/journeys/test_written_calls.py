@@ -26,7 +26,17 @@ import pytest
 from migrations.upgrade import current, head
 from tests.databases import BIN_DIR, directory_for_servers, durable_server
 from tests.docs_reference import ROOT
-from tests.service import AUDITOR_KEY, START_SECONDS, VENDOR, Service, Till, eventually, free_port, moment, ok, problem
+from tests.service import (
+    AUDITOR_KEY,
+    VENDOR,
+    Service,
+    Till,
+    eventually,
+    free_port,
+    moment,
+    ok,
+    problem,
+)
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 TILL = (ROOT / "docs/guides/till.md").read_text(encoding="utf-8")
@@ -89,7 +99,7 @@ def started(line: str, folder: Path, environment: dict[str, str], log: Path) -> 
     try:
         yield process
         process.terminate()
-        assert process.wait(30) == 0, log.read_text()
+        assert process.wait(60) == 0, log.read_text()
     finally:
         if process.poll() is None:
             process.kill()
@@ -104,7 +114,7 @@ def wait_until_ready(address: str, process: subprocess.Popen[bytes], log: Path) 
         except httpx2.TransportError:
             return False
 
-    eventually(is_ready, START_SECONDS, log.read_text)
+    eventually(is_ready, explain=log.read_text)
 
 
 def shape(value: Any, name: str = "") -> Any:
@@ -320,8 +330,8 @@ def test_a_database_of_ones_own_is_prepared_and_served_as_the_guide_says() -> No
             more = {"currency": "EUR", "languages": ["lb"]}
             vendors = f"{address}/api/v1/admin/loyalty/vendors"
             ok(httpx2.post(vendors, json=vendor | more, headers=admin))
-            eventually(lambda: httpx2.get(vendors, headers=admin).json()["items"], 20, logs[1].read_text)
-            eventually(lambda: '"sealed"' in logs[2].read_text(), 20, logs[2].read_text)
+            eventually(lambda: httpx2.get(vendors, headers=admin).json()["items"], explain=logs[1].read_text)
+            eventually(lambda: '"sealed"' in logs[2].read_text(), explain=logs[2].read_text)
         without_wallets = subprocess.run(["bash", "-c", sync], cwd=folder, env=its_environment, capture_output=True)
         assert without_wallets.returncode == 2 and b"no wallet is set up" in without_wallets.stderr
 
@@ -342,7 +352,7 @@ def test_a_ledger_moves_to_another_machine_as_the_guide_says() -> None:
             machine.chmod(0o755)
         typed("loyalty-ledger demo", old, environment())
         with started("loyalty-ledger run", old, environment(LOYALTY_PORT=str(free_port())), log):
-            eventually(lambda: '"sealed"' in log.read_text(), 60, log.read_text)
+            eventually(lambda: '"sealed"' in log.read_text(), explain=log.read_text)
         assert vendors.count("corner-cafe") == 1
         said = typed(there + vendors.replace("corner-cafe", "rousegaertchen-demo"), old, environment()).stdout
         assert said.count("An archive of everything") == 1 and said.count("under a checkpoint") == 2

@@ -24,10 +24,10 @@ from tests.journeys.test_written_calls import (
     typed,
     wait_until_ready,
 )
-from tests.service import START_SECONDS, eventually, free_port
+from tests.service import eventually, free_port
 
 WALK = section(README, "Cards in a phone, without Apple or Google")
-END_SECONDS = 30
+END_SECONDS = 60
 NEXT = "\nprintf '\\0'\n"
 
 
@@ -117,7 +117,7 @@ def test_two_phones_follow_a_card_as_the_readme_shows() -> None:
         its_environment = environment(LOYALTY_PORT=str(port))
         played, served = folder / "third-terminal", folder / "first-terminal"
         with terminal(command(providing), folder, its_environment, played) as providers:
-            eventually(lambda: "Stop with" in played.read_text() or providers.poll() is not None, START_SECONDS)
+            eventually(lambda: "Stop with" in played.read_text() or providers.poll() is not None)
             with terminal(command(serving), folder, its_environment, served) as service:
                 wait_until_ready(address, service, served)
                 script = NEXT.join([calls.replace(PRINTED_ADDRESS, address), *map(command, walking)])

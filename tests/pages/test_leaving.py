@@ -26,13 +26,13 @@ def ask(cafe: Shop, card: dict[str, str], **fields: str) -> tuple[int, str]:
 def test_the_holder_is_forgotten_and_nothing_stays_on_the_phone(person: Callable[..., Person], cafe: Shop) -> None:
     card = cafe.card(name="Ana")
     page = person(language="fr").opens(cafe.page_of(card))
-    eventually(lambda: page.evaluate(KEPT), 30)
+    eventually(lambda: page.evaluate(KEPT))
     page.locator("footer a").click()
     page.locator("#sure").check()
     page.locator("form .button").click()
     expect(page.locator("#deleted")).to_be_visible()
     assert barriers(page) == []
-    eventually(lambda: page.evaluate(KEPT) == 0, 30)
+    eventually(lambda: page.evaluate(KEPT) == 0)
     assert cafe.service.http.get(cafe.page_of(card), headers=BROWSER).status_code == 404
     told = cafe.till.get(f"/customers/{card['customer_id']}").json()
     assert told["is_erased"] and told["receipt"]["erased_by"]["authenticated_by"] == "qr_token"

@@ -186,7 +186,7 @@ def test_each_kind_of_answer_is_heard_and_felt(shop: Shop, at: Opened) -> None:
     )
     page.reload()
     enter(page)
-    eventually(lambda: page.evaluate("window.audio?.state === 'running'"), 30)
+    eventually(lambda: page.evaluate("window.audio?.state === 'running'"))
     for text, wanted in ((shop.card()["card_number"], "#card"), ("no card at all", "#answer")):
         scan(page, text)
         page.locator(wanted).wait_for()

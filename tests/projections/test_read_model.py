@@ -3,9 +3,8 @@
 import os
 import signal
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -40,6 +39,7 @@ from tests.examples import (
     stream_type_of,
 )
 from tests.projections.stories import MASTER_KEY, Store, bought, busy_days, enrolled, pin_created, redeemed, stamped
+from tests.service import eventually
 
 
 def catch_up(url: str) -> int:
@@ -57,13 +57,6 @@ def running(url: str) -> Iterator[Projector]:
         stop.set()
         thread.join(20)
         assert not thread.is_alive()
-
-
-def eventually(is_so: Callable[[], Any], timeout_seconds: float = 20) -> None:
-    deadline = time.monotonic() + timeout_seconds
-    while not is_so():
-        assert time.monotonic() < deadline, "it never came to be"
-        time.sleep(0.01)
 
 
 @pytest.fixture

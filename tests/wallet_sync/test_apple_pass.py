@@ -220,13 +220,13 @@ def test_openssl_verifies_the_signature_and_refuses_it_for_a_changed_manifest(
         return subprocess.run(
             ["openssl", "cms", "-verify", "-binary", "-inform", "DER", "-in", "signature",
              "-content", "manifest.json", "-CAfile", str(certificates.root), "-purpose", "any", "-out", "/dev/null"],
-            cwd=tmp_path, capture_output=True, text=True, timeout=20, check=False,
+            cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
 
     assert verified().returncode == 0, verified().stderr
     structure = subprocess.run(
         ["openssl", "cms", "-cmsout", "-print", "-inform", "DER", "-in", "signature"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=20, check=True,
+        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True,
     ).stdout  # fmt: skip
     assert "signingTime" in structure and "eContent: <ABSENT>" in structure and structure.count("d.certificate:") == 2
     (tmp_path / "manifest.json").write_bytes((tmp_path / "manifest.json").read_bytes().replace(b"icon", b"ikon"))
