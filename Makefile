@@ -20,7 +20,7 @@ run: .venv/.ok ## The service on an embedded PostgreSQL, until Ctrl-C (LOYALTY_D
 	@exec $(BIN)/loyalty-ledger run
 
 test: .venv/.ok ## All tests but the long ones
-	@$(BIN)/pytest --timeout 300
+	@$(BIN)/pytest --timeout 600
 
 test-postgres15: .venv/.ok ## Ledger, tables, migrations, main journeys on Debian's PostgreSQL 15 (installs it when root)
 	@$(BIN)/python -m tests.with_debian_postgres
@@ -34,7 +34,7 @@ check: .venv/.ok ## Format, lint, types, imports, dependencies, tests
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/deptry .
-	@$(BIN)/pytest --timeout 300
+	@$(BIN)/pytest --timeout 600
 
 screenshots: .venv/.ok ## Every page into docs/pictures (needs Chromium; ONLY=card takes those whose name begins so)
 	@$(BIN)/python -m tests.pages.screenshots $(ONLY)

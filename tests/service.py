@@ -48,7 +48,7 @@ AUDITOR_KEY = "the-auditors-key-in-each-of-the-tests"
 MASTER_KEY = MasterKey(bytes(range(32)))
 ALL_SCOPES = ("cards", "earn", "redeem", "reverse", "adjust", "programs", "pins", "read")
 NOT_INHERITED = ("LOYALTY_", "PYTHONDONTWRITEBYTECODE")
-PATIENCE_SECONDS = 60.0  # A machine may be busy; what comes soon is not waited for longer.
+PATIENCE_SECONDS = 120.0  # A machine may be busy; what comes soon is not waited for longer.
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 PORTS = iter(range(20_000 + 1_000 * (WORKER % 12), 32_000))
 

@@ -63,7 +63,7 @@ def environment(url: str | None = None, **settings: str) -> dict[str, str]:
 
 def ask(*words: str, url: str | None = None, **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [REAL, *words], env=environment(url, **settings), capture_output=True, text=True, timeout=110, check=False
+        [REAL, *words], env=environment(url, **settings), capture_output=True, text=True, timeout=240, check=False
     )
 
 

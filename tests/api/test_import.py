@@ -582,7 +582,7 @@ def command(place: Place, *words: str) -> list[str]:
 
 def typed(place: Place, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command(place, *words), env=environment(place.url), capture_output=True, text=True, timeout=110, check=False
+        command(place, *words), env=environment(place.url), capture_output=True, text=True, timeout=240, check=False
     )
 
 

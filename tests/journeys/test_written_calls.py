@@ -82,7 +82,7 @@ def typed(script: str, folder: Path, environment: dict[str, str]) -> subprocess.
         env=environment,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=200,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -295,7 +295,7 @@ def test_every_filter_there_is_stands_in_the_guide_and_no_other(service: Service
 
 
 @needs("bash", "openssl")
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_a_database_of_ones_own_is_prepared_and_served_as_the_guide_says() -> None:
     own_database, processes = section(RUNNING, "Your own database"), section(RUNNING, "Processes")
     with durable_server() as server, directory_for_servers() as folder:
@@ -340,7 +340,7 @@ def test_a_database_of_ones_own_is_prepared_and_served_as_the_guide_says() -> No
 
 
 @needs("bash", "jq")
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_a_ledger_moves_to_another_machine_as_the_guide_says() -> None:
     there, here = blocks(section(MOVING, "Move a ledger to another machine"), "bash")
     (vendors,) = blocks(section(MOVING, "Hand a vendor its history"), "bash")

@@ -105,7 +105,7 @@ def left_in(folder: Path) -> list[list[str]]:
 
 
 @needs("bash", "make", "curl", "python3", "unzip", "openssl")
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_two_phones_follow_a_card_as_the_readme_shows() -> None:
     providing, serving, *walking, stopping = steps()
     assert "Ctrl-C in both terminals" in stopping
