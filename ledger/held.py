@@ -106,8 +106,8 @@ PLACES: tuple[Place, ...] = (
     ),
     Place(
         "loyalty_cards",
-        ("qr_code_data", "details", "state"),
-        "What the holder shows, in clear; name, email and phone as ciphertext.",
+        ("qr_code_data", "details", "email_digest", "phone_digest", "state"),
+        "What the holder shows, in clear; name, email and phone as ciphertext, with keyed digests that find them.",
         "stream",
         "cards",
         "SELECT id, program_id, card_number, qr_code_data, language, stamp_count, total_stamps_earned, stamps_redeemed,"

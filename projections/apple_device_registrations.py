@@ -10,7 +10,7 @@ from ledger.personal import Secret
 from ledger.stream import Recorded
 from ledger.values import changed
 from ledger.wallet_pass import AppleDeviceRegistered, AppleDeviceUnregistered
-from projections.table import Kept, Queries, Row, StateTable, dicts, json_of
+from projections.table import Kept, Opened, Queries, Row, StateTable, dicts, json_of
 
 COLUMNS = (
     "id, card_id, device_library_identifier, push_token, pass_type_identifier, serial_number, created_at, updated_at"
@@ -80,7 +80,7 @@ def _stream(kept: Kept) -> UUID:
 
 def _is_gone(kept: Kept) -> bool:
     """Unregistered, or of a forgotten person: nobody can be told anything under a push token that cannot be read."""
-    return kept.state is None or kept.clear.get(kept.state.push_token.sealed, "") is None
+    return kept.state is None or kept.told.get(kept.state.push_token.sealed, "") is None
 
 
 APPLE_DEVICE_REGISTRATIONS = StateTable(
@@ -90,7 +90,7 @@ APPLE_DEVICE_REGISTRATIONS = StateTable(
     evolve,
     row,
     vendor_column="(SELECT c.vendor_id FROM loyalty_cards c WHERE c.id = card_id)",
-    secrets=(("device_library_identifier", "device"), ("push_token", "push_token")),
+    secrets=(Opened("device_library_identifier", "device"), Opened("push_token", "push_token")),
     subject=_subject,
     stream=_stream,
     is_gone=_is_gone,

@@ -153,7 +153,7 @@ class Fold:
             self.changed[table.name].add(id_)
 
     def open(self, connection: Connection[Any]) -> None:
-        """Open the secrets that changed rows show, with all keys they need fetched at once.
+        """Open the secrets that changed rows tell, with all keys they need fetched at once.
 
         Raises: SealBroken where the master key is another one than events were sealed under.
         """
@@ -172,9 +172,12 @@ class Fold:
         for subject, (table, kept, secrets) in zip(subjects, closed, strict=True):
             key = keys.get(subject)
             stream_id = kept.id if table.stream is None else table.stream(kept)
-            for secret in secrets:
+            for secret, lookup in secrets:
                 assert secret.sealed is not None
-                kept.clear[secret.sealed] = None if key is None else unseal(secret, key, stream_id=stream_id).plain
+                told = None if key is None else unseal(secret, key, stream_id=stream_id).plain
+                if lookup is not None and told is not None:
+                    told = self._master_key.lookup(kept.vendor_id, lookup, told).hex()
+                kept.told[secret.sealed] = told
 
     def forget(self, rows_max: int) -> None:
         """Let go of the rows that were not needed for longest; whoever needs one loads it again."""

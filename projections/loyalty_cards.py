@@ -1,6 +1,6 @@
 """Table loyalty_cards: what each card holds, and what its holder scans."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -12,7 +12,7 @@ from ledger.personal import Secret
 from ledger.rewards import standing
 from ledger.stream import Recorded
 from projections.loyalty_programs import program_of
-from projections.table import Kept, Queries, Row, StateTable, dicts, json_of
+from projections.table import Kept, Opened, Queries, Row, StateTable, dicts, json_of
 
 OPEN = ("active", "suspended")
 COLUMNS = (
@@ -55,6 +55,8 @@ def row(kept: Kept) -> Row:
         "is_active": card.status == "active",
         "status": card.status,
         "replaced_by": card.replaced_by,
+        "email_digest": kept.opened(card.email),
+        "phone_digest": kept.opened(card.phone),
         "details": {name: secret.sealed for name, secret in sealed.items() if secret is not None},
         "version": kept.version,
         "position": kept.position,
@@ -83,11 +85,23 @@ LOYALTY_CARDS = StateTable(
     evolve,
     row,
     program_column="program_id",
-    secrets=(("qr_code_data", "qr_token"),),
+    secrets=(
+        Opened("qr_code_data", "qr_token"),
+        Opened("email_digest", "email", "email"),
+        Opened("phone_digest", "phone", "phone"),
+    ),
     subject=_subject,
     beside=("apple_serial_number", "google_object_id", "is_saved_at_google"),
     is_last=_is_open,  # A customer's ended card makes room for the next one.
 )
+
+
+# Cards from before there were digests, whose contacts the projector is still to look into.
+WITHOUT_DIGEST = """
+SELECT id FROM loyalty_cards
+WHERE ((details ? 'email' AND email_digest IS NULL) OR (details ? 'phone' AND phone_digest IS NULL)) AND id > %s
+ORDER BY id LIMIT %s
+"""
 
 
 # ------------------------------------------------------------------ readers
@@ -127,14 +141,29 @@ async def read_by_qr(queries: Queries, qr_code_data: str, *, now: datetime) -> R
     return _told(found, now)[0] if found else None
 
 
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """What cards are found by: whatever of it is given.
+
+    number: The first 1 to 12 digits of a card number. named: A card's id, or a customer's. qr: What the holder shows.
+    contact: The digest of an email or a phone, in hexadecimal: `MasterKey.lookup`.
+    """
+
+    number: str | None = None
+    named: UUID | None = None
+    qr: str | None = None
+    contact: str | None = None
+
+
 LIST = f"""
 {SELECT} {FROM}
 WHERE (%(vendor_id)s::uuid IS NULL OR c.vendor_id = %(vendor_id)s)
     AND (%(program_id)s::uuid IS NULL OR c.program_id = %(program_id)s)
-    AND (%(customer_id)s::uuid IS NULL OR c.customer_id = %(customer_id)s)
     AND (%(status)s::text IS NULL OR c.status = %(status)s)
-    AND (%(q)s::text IS NULL OR starts_with(c.card_number, %(q)s) OR c.qr_code_data = %(q)s
-        OR c.id::text = %(q)s OR c.customer_id::text = %(q)s)
+    AND (NOT %(is_sought)s
+        OR c.card_number BETWEEN rpad(%(number)s, 12, '0') AND rpad(%(number)s, 12, '9')
+        OR c.qr_code_data = %(qr)s OR c.id = %(named)s::uuid OR c.customer_id = %(named)s::uuid
+        OR c.email_digest = %(contact)s OR c.phone_digest = %(contact)s)
     AND (%(at)s::timestamptz IS NULL OR (c.created_at, c.id) < (%(at)s, %(id)s::uuid))
 ORDER BY c.created_at DESC, c.id DESC LIMIT %(limit)s
 """
@@ -146,21 +175,20 @@ async def list_cards(
     now: datetime,
     vendor_id: UUID | None = None,
     program_id: UUID | None = None,
-    customer_id: UUID | None = None,
     status: str | None = None,
-    q: str | None = None,
+    sought: Sought | None = None,
     before: tuple[datetime, UUID] | None = None,
     limit: int = 50,
 ) -> list[Row]:
     """Cards like `read` tells them, newest first.
 
     Args:
-        q: The beginning of a card number, QR data, a card's or a customer's id. People's names are sealed: a card is
-            found by email or phone through the stream's claims, not here.
+        sought: Cards that it finds, and no others.
         before: `(created_at, id)` of the last row of the page before.
     """
     at, id_ = before or (None, None)
-    asked = {"vendor_id": vendor_id, "program_id": program_id, "customer_id": customer_id, "status": status, "q": q}
+    asked = {"vendor_id": vendor_id, "program_id": program_id, "status": status, "is_sought": sought is not None}
+    asked |= asdict(sought or Sought())
     return _told(await queries.rows(LIST, {**asked, "at": at, "id": id_, "limit": limit}), now)
 
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 import structlog
@@ -24,6 +24,7 @@ from ledger.recorder import APP_ROLE
 from ledger.seal import MasterKey
 from ledger.stream import decode
 from projections.fold import Fold, without_pauses
+from projections.loyalty_cards import LOYALTY_CARDS, WITHOUT_DIGEST
 from projections.table import FEW, Queries, Row, dicts
 
 NAME = "query_tables"
@@ -137,6 +138,7 @@ class Projector:
                     time.sleep(POLL_SECONDS)
                     continue
                 with contextlib.suppress(LeaseLost), self._given_back(connection, lease):
+                    self._complete(connection, lease)
                     while self._advance(connection, lease):
                         pass
                     return lease.position
@@ -152,6 +154,7 @@ class Projector:
                 continue
             log.info("projecting", position=lease.position, fencing_token=lease.token)
             with contextlib.suppress(LeaseLost), self._given_back(connection, lease):
+                self._complete(connection, lease)
                 self._follow_leased(connection, lease, stop)
 
     def _follow_leased(self, connection: Connection[Any], lease: _Lease, stop: threading.Event) -> None:
@@ -206,9 +209,7 @@ class Projector:
         # A third of the round trips where there is little to do; COPY, for where there is much, needs it closed.
         pipeline = connection.pipeline() if len(batch) < FEW else contextlib.nullcontext()
         with pipeline, connection.transaction():
-            parameters = {"token": lease.token, "before": lease.position, "after": after}
-            if connection.execute(MOVE_ON, {"name": NAME, "seconds": LEASE_SECONDS, **parameters}).fetchone() is None:
-                raise LeaseLost
+            self._move_on(connection, lease, after)
             fold.load(connection, events)
             for recorded in events:
                 fold.apply(recorded)
@@ -219,7 +220,25 @@ class Projector:
         lease.position = self.position = after
         lease.renewed_at = time.monotonic()
 
+    def _complete(self, connection: Connection[Any], lease: _Lease) -> None:
+        """Rows from before a column was there get it, some at a time."""
+        after = UUID(int=0)
+        while rows := connection.execute(WITHOUT_DIGEST, (after, BATCH_EVENTS_MAX)).fetchall():
+            ids, after = [id_ for (id_,) in rows], rows[-1][0]
+            fold = Fold(self._master_key)
+            with connection.transaction():
+                self._move_on(connection, lease, lease.position)
+                fold.kept[LOYALTY_CARDS.name] = LOYALTY_CARDS.load(connection, ids)
+                fold.changed[LOYALTY_CARDS.name].update(ids)
+                fold.open(connection)
+                fold.replace(connection)
+
     # ------------------------------------------------------------------ lease
+
+    def _move_on(self, connection: Connection[Any], lease: _Lease, after: int) -> None:
+        parameters = {"token": lease.token, "before": lease.position, "after": after}
+        if connection.execute(MOVE_ON, {"name": NAME, "seconds": LEASE_SECONDS, **parameters}).fetchone() is None:
+            raise LeaseLost
 
     def _take_lease(self, connection: Connection[Any]) -> _Lease | None:
         parameters = {"name": NAME, "holder": self._holder, "seconds": LEASE_SECONDS}

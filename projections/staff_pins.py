@@ -5,7 +5,7 @@ from uuid import UUID
 
 from ledger.staff_pin import StaffPin, evolve
 from ledger.stream import Recorded
-from projections.table import Kept, Queries, Row, StateTable, dicts, json_of
+from projections.table import Kept, Opened, Queries, Row, StateTable, dicts, json_of
 
 COLUMNS = (
     "id, vendor_id, program_id, staff_id, name, role, operations, is_active, failed_attempts, locks_in_a_row,"
@@ -61,7 +61,7 @@ STAFF_PINS = StateTable(
     row,
     program_column="program_id",
     beside=("last_used_at",),
-    secrets=(("name", "name"), ("pin_hash", "pin_hash")),
+    secrets=(Opened("name", "name"), Opened("pin_hash", "pin_hash")),
     subject=_subject,
 )
 

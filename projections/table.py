@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import chain
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 from uuid import UUID
 
 import orjson
@@ -30,11 +30,19 @@ class Queries(Protocol):
     async def rows(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> list[tuple[Any, ...]]: ...
 
 
+class Opened(NamedTuple):
+    """A column that tells a secret of the state: in clear, or with `lookup` as the digest that finds it."""
+
+    column: str
+    field: str
+    lookup: str | None = None
+
+
 @dataclass(slots=True)
 class Kept:
     """The folded state a row is derived from, and where it came from.
 
-    `clear` holds the secrets in the state that the table shows, by their ciphertext: what was opened once is not
+    `told` holds what the table tells of the secrets in the state, by their ciphertext: what was opened once is not
     opened again. None stands for one whose key is destroyed. `beside` holds the columns that other streams tell.
     """
 
@@ -44,12 +52,11 @@ class Kept:
     version: int
     position: int
     state: Any
-    clear: dict[str, str | None] = field(default_factory=dict)
+    told: dict[str, str | None] = field(default_factory=dict)
     beside: Row = field(default_factory=dict)
 
-    def opened(self, secret: Secret) -> str | None:
-        assert secret.sealed is not None
-        return self.clear.get(secret.sealed)
+    def opened(self, secret: Secret | None) -> str | None:
+        return None if secret is None or secret.sealed is None else self.told.get(secret.sealed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +64,7 @@ class StateTable:
     """A table with one row for each thing, which changes as the thing does.
 
     Args:
-        secrets: Columns that show a secret of the state in clear, and the field it is sealed in.
+        secrets: Columns that tell a secret of the state.
         subject: Whose key opens them.
         stream: Which stream they were sealed in, where that is not the row's id.
         beside: Columns that other streams tell.
@@ -74,7 +81,7 @@ class StateTable:
     key: str = "id"
     vendor_column: str = "vendor_id"
     program_column: str = "NULL::uuid"
-    secrets: tuple[tuple[str, str], ...] = ()
+    secrets: tuple[Opened, ...] = ()
     subject: Callable[[Kept], UUID] | None = None
     stream: Callable[[Kept], UUID] | None = None
     beside: tuple[str, ...] = ()
@@ -83,7 +90,7 @@ class StateTable:
 
     def load(self, connection: Connection[Any], ids: Iterable[UUID]) -> dict[UUID, Kept]:
         """Rows as they stand, by id; absent ones are not there."""
-        columns = "".join(f", {column}" for column in (*self.beside, *(column for column, _ in self.secrets)))
+        columns = "".join(f", {column}" for column in (*self.beside, *(secret.column for secret in self.secrets)))
         rows = connection.execute(
             f"SELECT {self.key}, {self.vendor_column}, {self.program_column}, version, position, state::text"
             f"{columns} FROM {self.name} WHERE {self.key} = ANY(%s)",
@@ -96,19 +103,22 @@ class StateTable:
         id_, vendor_id, program_id, version, position, text, *more = row
         state = from_json(self.state, text)
         beside = dict(zip(self.beside, more, strict=False))
-        secrets = zip(self.secrets, more[len(beside) :], strict=True)
-        clear = {getattr(state, name).sealed: value for (_, name), value in secrets}
-        return Kept(id_, vendor_id, program_id, version, position, state, clear, beside)
+        told = {
+            secret.sealed: value
+            for column, value in zip(self.secrets, more[len(beside) :], strict=True)
+            if (secret := getattr(state, column.field)) is not None and (value or column.lookup is None)
+        }
+        return Kept(id_, vendor_id, program_id, version, position, state, told, beside)
 
     def is_there(self, kept: Kept) -> bool:
         return self.is_gone is None or not self.is_gone(kept)
 
-    def closed_secrets(self, kept: Kept) -> list[Secret]:
-        """Those the row shows and nobody has opened yet."""
+    def closed_secrets(self, kept: Kept) -> list[tuple[Secret, str | None]]:
+        """Those the row tells and nobody has opened yet, with how they are looked up."""
         if not self.is_there(kept):
             return []
-        secrets = [getattr(kept.state, name) for _, name in self.secrets]
-        return [secret for secret in secrets if secret.sealed not in kept.clear]
+        secrets = [(getattr(kept.state, column.field), column.lookup) for column in self.secrets]
+        return [(secret, lookup) for secret, lookup in secrets if secret and secret.sealed not in kept.told]
 
     def write(self, connection: Connection[Any], changed: list[Kept]) -> None:
         """Insert, replace or delete rows, unless they are newer already."""

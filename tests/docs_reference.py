@@ -276,6 +276,7 @@ MIGRATIONS = (
     ("Event search", "migrations.versions.0007_event_search"),
     ("Sign-in links and tills", "migrations.versions.0008_one_time_codes"),
     ("", "migrations.versions.0009_translations"),  # No table, but a column.
+    ("", "migrations.versions.0010_cards_by_contact"),
 )
 CREATE_TABLE = re.compile(r"CREATE (?:UNLOGGED )?TABLE (\w+) \(\n(.*?)\n\)", re.DOTALL)
 ADD_COLUMN = re.compile(r"ALTER TABLE (\w+) ADD COLUMN (.*)")

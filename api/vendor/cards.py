@@ -1,6 +1,8 @@
 """A vendor's cards: enrolment, look-up, life, history."""
 
+import re
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Annotated, Any, Literal, get_args
 from uuid import UUID
@@ -12,6 +14,7 @@ from api.bodies import StrictRoute
 from api.dependencies import (
     ExpectedVersion,
     OptionalKey,
+    Parts,
     Projected,
     TheLedger,
     TheParts,
@@ -39,9 +42,14 @@ from ledger.commands.cards import Customer
 from ledger.commands.references import CardReference
 from ledger.decision import Outcome
 from ledger.errors import CardIsBusy, CardIsErased, CardNotFound, InvalidValue, NotFound, ProgramIsInactive, RateLimited
+from ledger.ids import looks_like_card_number
 from projections import loyalty_cards, loyalty_transactions
+from projections.loyalty_cards import Sought
 
 router = APIRouter(tags=["cards"], route_class=StrictRoute)
+
+BEGINNING = re.compile(r"[0-9]{1,12}")
+PHONE_LIKE = re.compile(r"\+?[0-9 ()./-]{1,31}")
 
 ToRead = Annotated[Caller, Depends(VendorWith("read", "cards"))]
 ToLookUp = Annotated[Caller, Depends(VendorWith("cards", "read", "earn", "redeem"))]
@@ -111,24 +119,36 @@ async def list_cards(
     window: PageByTime,
     program_id: UUID | None = None,
     status: Literal["active", "suspended", "closed", "replaced", "erased"] | None = None,
-    q: Annotated[Search | None, Query(description="A card number, or a customer's exact email or phone.")] = None,
+    q: Annotated[Search | None, Query(description="The beginning of a card number, or a whole email or phone.")] = None,
 ) -> Any:
     """The vendor's cards, newest first, from the query tables."""
-    customer_id = (
-        await parts.ledger.cards.customer_by_contact(caller.vendor_id, q.lower()) if q and not q.isdigit() else None
-    )
     rows = await loyalty_cards.list_cards(
         parts.reader,
         now=utc_now(),
         vendor_id=caller.vendor_id,
         program_id=program_id,
-        customer_id=customer_id,
         status=status,
-        q=None if customer_id else q,
+        sought=await _sought(parts, caller.vendor_id, q) if q else None,
         before=window.before,
         limit=window.ask,
     )
     return window.page(rows)
+
+
+async def _sought(parts: Parts, vendor_id: UUID, text: str) -> Sought:
+    """What may be meant: a number or its beginning, a phone however it is written, an email, an id, a QR code."""
+    compact = text.replace(" ", "")
+    if "@" in text:
+        return Sought(contact=parts.master_key.lookup(vendor_id, "email", compact.lower()).hex())
+    if looks_like_card_number(compact):
+        return Sought(number=compact)
+    if PHONE_LIKE.fullmatch(text):
+        phone = phone_number(text, (await parts.ledger.vendors.find(vendor_id))["country"])
+        contact = None if phone is None else parts.master_key.lookup(vendor_id, "phone", phone).hex()
+        return Sought(number=compact if BEGINNING.fullmatch(compact) else None, contact=contact)
+    with suppress(ValueError):
+        return Sought(named=UUID(compact))
+    return Sought(qr=compact)
 
 
 @router.post(

@@ -168,12 +168,6 @@ class CardCommands:
         found["program"] = answers.program(program, self._clock())
         return found
 
-    async def customer_by_contact(self, vendor_id: UUID, contact: str) -> UUID | None:
-        """Whom an email address or phone number, in its normal form, belongs to; None where nobody is known by it."""
-        claims = self._contacts(vendor_id, Customer(email=contact, phone=contact))
-        view = await self._reader.view([], claims)
-        return next((owner.stream_id for claim in claims if (owner := view.owner(claim))), None)
-
     async def personal(self, stream: Stream) -> dict[str, str | None]:
         """The sealed fields of a card in plain text; nothing where the person was forgotten."""
         subject = await self._subject_if_any(stream)

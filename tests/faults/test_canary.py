@@ -1,26 +1,37 @@
-"""Somebody whose name, email and phone went through every route, and was forgotten: nothing says they were ever here.
+"""Somebody whose name, email and phone went through every route and page, and was forgotten: nothing says it any more.
 
 Looked for in a dump of the whole database, in the files of the server with its log and its write-ahead log, in what the
 service logged, and in everything it still answers.
 """
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
+from uuid import uuid4
 
 import pytest
+from fastapi.routing import iter_route_contexts
 
+from api.key_files import Keys
+from api.main import create_app
+from api.pages.routing import PageRoute
+from api.settings import Settings
 from migrations.local_postgres import LocalPostgres
 from migrations.postgres_programs import _find
 from tests.api.test_passes import settings_for
+from tests.browser import Browser
 from tests.databases import BIN_DIR, directory_for_servers
 from tests.journeys.people import EMAIL, NAME, PHONE, Person, somebody, traces
 from tests.journeys.test_authorisation import OPERATIONS, Operation, ask
 from tests.service import (
     ADMIN,
+    ADMIN_KEY,
+    AUDITOR_KEY,
+    MASTER_KEY,
     REAL,
     VENDOR,
     Client,
@@ -39,7 +50,18 @@ CUSTOMER = {"name": NAME, "email": EMAIL, "phone": PHONE}
 pytestmark = pytest.mark.faults
 
 # What ends something the other routes need; asked after them, the erasure last.
-LAST = ("/close", "/replace", "/deactivate", "/erasure")
+LAST = ("/close", "/replace", "/deactivate", "/erasure", "/revoke", "/delete", "/sign-out")
+ENDLESS = "/c/{token}/changes"
+# The forms in which somebody may be named, or may name themselves by mistake, and by which fields.
+NAMING = {
+    "/j/{name}": ("name", "email", "phone"),
+    "/c/{token}/delete": ("known",),
+    "/app/cards": ("q",),
+    "/app/cards/{card_id}/customer": ("name", "email", "phone"),
+    "/sign-in": ("key", "to"),
+    "/till/pair": ("code",),
+    "/audit": ("card",),
+}
 
 
 # ------------------------------------------------------------------ everywhere
@@ -116,6 +138,67 @@ def every_route(service: Served, person: Person) -> None:
     )
 
 
+def pages(method: str) -> list[str]:
+    """The paths of all pages that are asked by this method."""
+    keys = Keys("", None, MASTER_KEY, None)
+    contexts = iter_route_contexts(create_app(Settings(), keys, "").routes)
+    found = [
+        str(context.path)
+        for context in contexts
+        if isinstance(route := context.original_route, PageRoute) and method in route.methods
+    ]
+    return sorted(found, key=lambda path: path.endswith(LAST))
+
+
+def signed_in(service: Served, person: Person) -> Callable[[str], Browser]:
+    """Whoever may see a page, in a browser."""
+    browsers = {"/admin": ADMIN_KEY, "/audit": AUDITOR_KEY, "/app": person.till.key, "": None}
+    there = {place: Browser(service.http) for place in browsers}
+    for place, key in browsers.items():
+        assert key is None or there[place].submit("/sign-in", key=key).status_code == 303
+    return lambda path: there[next(place for place in browsers if path.startswith(place))]
+
+
+def address(path: str, objects: dict[str, str]) -> str:
+    for name, value in objects.items():
+        path = path.replace(f"{{{name}}}", value)
+    return path
+
+
+def every_page(service: Served, person: Person) -> None:
+    """Looked at with what names them in the address, and its form sent with it, by whoever may."""
+    objects = objects_of(service, person)
+    objects |= {"token": person.card["qr_code_data"], "name": person.program_id, "action": "reinstate"}
+    browser = signed_in(service, person)
+    for path in pages("GET"):
+        for text in PERSONAL if path != ENDLESS else []:
+            answer = browser(path).get(address(path, objects) + "?" + urlencode({"q": text, "email": text, "to": text}))
+            assert answer.status_code < 500, f"{path}: {answer.text}"
+    for path in pages("POST"):
+        for text in PERSONAL if path in NAMING else [""]:
+            answer = browser(path).submit(address(path, objects), **dict.fromkeys(NAMING.get(path, ()), text))
+            assert answer.status_code < 500, f"{path}: {answer.text}"
+    ok(person.till.post(f"/programs/{person.program_id}/activate"))
+
+
+def joined_by_a_page(service: Served, person: Person) -> str:
+    """The card page's path of somebody of the same name, whom the shop then found and put right."""
+    ok(person.till.patch(f"/programs/{person.program_id}", {"enrolment_fields": ["name", "email"]}))
+    at_home = Browser(service.http)
+    form = {"form": str(uuid4()), "name": "Lea Canary-Weber", "email": EMAIL, "consent": "yes"}
+    page: str = at_home.submit(f"/j/{person.program_id}", **form).headers["location"].partition("#")[0]
+    service.catch_up()
+    card = ok(person.till.post("/cards/lookup", {"card": page.removeprefix("/c/")}))
+    person.secrets += ["Lea Canary-Weber", page.removeprefix("/c/")]
+    at_the_desk = Browser(service.http)
+    at_the_desk.submit("/sign-in", key=person.till.key)
+    assert card["card_number"][-4:] in at_the_desk.submit("/app/cards", q=EMAIL).text
+    right = {"name": NAME, "phone": PHONE, "was-name": "Lea Canary-Weber", "was-phone": "", "once": "right"}
+    assert at_the_desk.submit(f"/app/cards/{card['id']}/customer", **right).status_code == 303
+    assert NAME in at_the_desk.get(f"/app/cards/{card['id']}").text
+    return page
+
+
 def everybody(service: Served, person: Person) -> list[str]:
     """The customers behind all cards of the shop: at home they are somebody else each time."""
     service.catch_up()
@@ -124,7 +207,7 @@ def everybody(service: Served, person: Person) -> list[str]:
 
 
 def answers(service: Served, person: Person) -> str:
-    """What every route that only reads still says, and the whole stream."""
+    """What every route and page that only reads still says, and the whole stream."""
     objects = {
         "vendor_id": person.till.vendor_id,
         "program_id": person.program_id,
@@ -135,6 +218,8 @@ def answers(service: Served, person: Person) -> str:
     callers: dict[str, Client] = {"admin": service.admin, "vendor": person.till, "public": Client(service.http, "")}
     reads: list[Operation] = [operation for operation in OPERATIONS if operation.method == "get"]
     told = [ask(callers[operation.audience], operation, objects).text for operation in reads]
+    browser, names = signed_in(service, person), objects | {"token": "A" * 32, "name": person.program_id}
+    told += [browser(path).get(address(path, names)).text for path in pages("GET") if path != ENDLESS]
     after: Any = 0
     while after is not None:
         page = service.http.get(f"{ADMIN}/events", params={"after": after, "limit": 200}, headers=service.admin.headers)
@@ -156,10 +241,16 @@ def balances(service: Served) -> list[dict[str, Any]]:
 def test_nothing_says_that_they_were_ever_here(tmp_path: Path) -> None:
     with service_that_tells_everything(tmp_path) as (service, server):
         person = somebody(service)
+        every_page(service, person)
+        page = joined_by_a_page(service, person)
         every_route(service, person)
         whoever, before = everybody(service, person), balances(service)
-        assert len(whoever) >= 2
+        assert len(whoever) >= 3
+        themselves = Browser(service.http).submit(f"{page}/delete", sure="yes", known=EMAIL)
+        assert themselves.status_code == 200, themselves.text
         for customer_id in whoever:
+            if ok(person.till.get(f"/customers/{customer_id}"))["is_erased"]:
+                continue
             ok(person.till.post(f"/customers/{customer_id}/erasure", {"reason": "asked"}))
             problem(person.till.post(f"/customers/{customer_id}/export"), 410, "customer_erased")
         eventually(lambda: {row["status"] for row in service.rows("SELECT status FROM loyalty_cards")} == {"erased"})

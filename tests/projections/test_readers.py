@@ -22,6 +22,7 @@ from projections import (
     staff_pins,
     vendors,
 )
+from projections.loyalty_cards import Sought
 from projections.read_model import Projector
 from projections.statistics import Statistics, statistics
 from tests.examples import DAY, HOUR, LOCATION_ID, MONDAY
@@ -86,7 +87,7 @@ def test_cards_are_listed_newest_first_page_by_page(store: Store, database_url: 
     assert [row["id"] for row in first + second] == ids[::-1]
     suspended = wait(loyalty_cards.list_cards(queries, now=MONDAY, program_id=store.program_id, status="suspended"))
     assert [row["id"] for row in suspended] == ids[:1]
-    by_number = wait(loyalty_cards.list_cards(queries, now=MONDAY, q=first[0]["card_number"]))
+    by_number = wait(loyalty_cards.list_cards(queries, now=MONDAY, sought=Sought(number=first[0]["card_number"])))
     assert [row["id"] for row in by_number] == ids[-1:]
     assert wait(loyalty_cards.list_cards(queries, now=MONDAY, vendor_id=uuid4())) == []
 
