@@ -87,6 +87,7 @@ def verify(
 def load(file: Readable, key: TrustedKey) -> None:
     """Take an archive into an empty service: verified to the last byte, all of it or nothing. Exit 4 where refused."""
     from api.database import opened
+    from api.key_files import in_force
     from api.settings import read_settings
     from projections.archive.lines import ArchiveRefused
     from projections.archive.loading import NotLoaded, load_archive
@@ -94,15 +95,15 @@ def load(file: Readable, key: TrustedKey) -> None:
 
     trusted = _trusted(key)
     with opened(read_settings()) as database, file.open("rb") as stream:
-        master_key = database.keys.master_key
         try:
             with Progress("Loading", is_shown_apart=True) as progress:
-                loaded = load_archive(database.url, master_key, stream, trusted, progress)
+                loaded = load_archive(database.url, database.keys.master_key, stream, trusted, progress)
         except ArchiveRefused as refused:
             raise _stopped(f"Refused: {refused}. Nothing was written.", REFUSED) from None
         except NotLoaded as why:
             raise _stopped(f"Nothing was loaded: {why}.", 1) from None
-        Projector(database.url, master_key).catch_up()
+        # With what the archive carries on from master keys before.
+        Projector(database.url, in_force(database.keys, database.url).master_key).catch_up()
     typer.echo(f"{_described(loaded.header)} Loaded, with {loaded.histories:,} histories.")
 
 

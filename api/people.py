@@ -5,9 +5,20 @@ from typing import Annotated
 import phonenumbers
 from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from api.shapes import Line
 from api.validation import invalid
+
+PHONE_CHARACTERS_MAX = 32
+
+
+def normal_email(text: str) -> str:
+    """The address as it is kept; what is no address, in lower case."""
+    try:
+        return _email(text)
+    except PydanticCustomError:
+        return text.lower()
 
 
 def _email(text: str) -> str:
@@ -20,7 +31,7 @@ def _email(text: str) -> str:
 Email = Annotated[Line, Field(min_length=3, max_length=254, examples=["lea@example.lu"]), AfterValidator(_email)]
 """Lower case; nobody is asked whether the mailbox exists."""
 
-PhoneText = Annotated[Line, Field(min_length=3, max_length=32, examples=["+352 621 123 456"])]
+PhoneText = Annotated[Line, Field(min_length=3, max_length=PHONE_CHARACTERS_MAX, examples=["+352 621 123 456"])]
 """A phone number as somebody typed it: give it to `phone_number` with the vendor's country."""
 
 

@@ -112,8 +112,8 @@ PLACES: tuple[Place, ...] = (
         "cards",
         "SELECT id, program_id, card_number, qr_code_data, language, stamp_count, total_stamps_earned, stamps_redeemed,"
         " points_balance, total_points_earned, points_redeemed, apple_serial_number, google_object_id,"
-        " is_saved_at_google, last_stamp_at, last_points_at, last_redemption_at, status, replaced_by, version,"
-        " created_at, updated_at"
+        " is_saved_at_google, email_digest, phone_digest, last_stamp_at, last_points_at, last_redemption_at, status,"
+        " replaced_by, version, created_at, updated_at"
         " FROM loyalty_cards WHERE id = ANY(%(cards)s) ORDER BY created_at, id",
     ),
     Place(

@@ -96,10 +96,11 @@ LOYALTY_CARDS = StateTable(
 )
 
 
-# Cards from before there were digests, whose contacts the projector is still to look into.
+# Cards that a projector wrote which knew nothing of digests.
 WITHOUT_DIGEST = """
 SELECT id FROM loyalty_cards
-WHERE ((details ? 'email' AND email_digest IS NULL) OR (details ? 'phone' AND phone_digest IS NULL)) AND id > %s
+WHERE ((details ? 'email') <> (email_digest IS NOT NULL) OR (details ? 'phone') <> (phone_digest IS NOT NULL))
+    AND id > %s
 ORDER BY id LIMIT %s
 """
 
@@ -146,7 +147,7 @@ class Sought:
     """What cards are found by: whatever of it is given.
 
     number: The first 1 to 12 digits of a card number. named: A card's id, or a customer's. qr: What the holder shows.
-    contact: The digest of an email or a phone, in hexadecimal: `MasterKey.lookup`.
+    contact: The digest of an email or a phone, in hexadecimal, by `MasterKey.lookup`: all cards of whoever gave it.
     """
 
     number: str | None = None
@@ -163,7 +164,9 @@ WHERE (%(vendor_id)s::uuid IS NULL OR c.vendor_id = %(vendor_id)s)
     AND (NOT %(is_sought)s
         OR c.card_number BETWEEN rpad(%(number)s, 12, '0') AND rpad(%(number)s, 12, '9')
         OR c.qr_code_data = %(qr)s OR c.id = %(named)s::uuid OR c.customer_id = %(named)s::uuid
-        OR c.email_digest = %(contact)s OR c.phone_digest = %(contact)s)
+        OR c.customer_id = ANY(ARRAY(
+            SELECT found.customer_id FROM loyalty_cards found
+            WHERE found.email_digest = %(contact)s OR found.phone_digest = %(contact)s)))
     AND (%(at)s::timestamptz IS NULL OR (c.created_at, c.id) < (%(at)s, %(id)s::uuid))
 ORDER BY c.created_at DESC, c.id DESC LIMIT %(limit)s
 """

@@ -83,12 +83,16 @@ class LeaseLost(Exception):
 NOT_THE_EVENTS_FAULT = (psycopg.OperationalError, psycopg.InterfaceError, LeaseLost)
 
 
+NO_CARD_YET = UUID(int=0)
+
+
 @dataclass(slots=True)
 class _Lease:
     token: int
     position: int
     renewed_at: float  # Monotonic.
     fold: Fold  # Rows stay in it from batch to batch: under a lease nobody else changes them.
+    completed: UUID | None = NO_CARD_YET  # Up to which one; None: all of them.
 
 
 class Projector:
@@ -138,8 +142,7 @@ class Projector:
                     time.sleep(POLL_SECONDS)
                     continue
                 with contextlib.suppress(LeaseLost), self._given_back(connection, lease):
-                    self._complete(connection, lease)
-                    while self._advance(connection, lease):
+                    while self._advance(connection, lease) or self._complete(connection, lease):
                         pass
                     return lease.position
 
@@ -154,14 +157,13 @@ class Projector:
                 continue
             log.info("projecting", position=lease.position, fencing_token=lease.token)
             with contextlib.suppress(LeaseLost), self._given_back(connection, lease):
-                self._complete(connection, lease)
                 self._follow_leased(connection, lease, stop)
 
     def _follow_leased(self, connection: Connection[Any], lease: _Lease, stop: threading.Event) -> None:
         pause = PAUSE_FIRST_SECONDS
         while not stop.is_set():
             try:
-                if self._advance(connection, lease):
+                if self._advance(connection, lease) or self._complete(connection, lease):
                     pause = PAUSE_FIRST_SECONDS
                 else:
                     self._renew(connection, lease)
@@ -220,11 +222,12 @@ class Projector:
         lease.position = self.position = after
         lease.renewed_at = time.monotonic()
 
-    def _complete(self, connection: Connection[Any], lease: _Lease) -> None:
-        """Rows from before a column was there get it, some at a time."""
-        after = UUID(int=0)
-        while rows := connection.execute(WITHOUT_DIGEST, (after, BATCH_EVENTS_MAX)).fetchall():
-            ids, after = [id_ for (id_,) in rows], rows[-1][0]
+    def _complete(self, connection: Connection[Any], lease: _Lease) -> int:
+        """Rows from before a column was there get it, once under each lease; 0 where none is left."""
+        if lease.completed is None:
+            return 0
+        ids = [id_ for (id_,) in connection.execute(WITHOUT_DIGEST, (lease.completed, BATCH_EVENTS_MAX))]
+        if ids:
             fold = Fold(self._master_key)
             with connection.transaction():
                 self._move_on(connection, lease, lease.position)
@@ -232,6 +235,8 @@ class Projector:
                 fold.changed[LOYALTY_CARDS.name].update(ids)
                 fold.open(connection)
                 fold.replace(connection)
+        lease.completed = ids[-1] if ids else None
+        return len(ids)
 
     # ------------------------------------------------------------------ lease
 

@@ -29,7 +29,7 @@ from api.limits import Lookups
 from api.models import Card, CardBalance, LookedUpCard, Page, Transaction
 from api.openapi import responses
 from api.paging import PageByPosition, PageByTime, TimeRange
-from api.people import Email, PhoneText, phone_number
+from api.people import PHONE_CHARACTERS_MAX, Email, PhoneText, normal_email, phone_number
 from api.problems import PROBLEMS
 from api.proof_models import Statement
 from api.shapes import Body, Language, Name, Reason, Search, Uuid
@@ -42,14 +42,12 @@ from ledger.commands.cards import Customer
 from ledger.commands.references import CardReference
 from ledger.decision import Outcome
 from ledger.errors import CardIsBusy, CardIsErased, CardNotFound, InvalidValue, NotFound, ProgramIsInactive, RateLimited
-from ledger.ids import looks_like_card_number
 from projections import loyalty_cards, loyalty_transactions
 from projections.loyalty_cards import Sought
 
 router = APIRouter(tags=["cards"], route_class=StrictRoute)
 
 BEGINNING = re.compile(r"[0-9]{1,12}")
-PHONE_LIKE = re.compile(r"\+?[0-9 ()./-]{1,31}")
 
 ToRead = Annotated[Caller, Depends(VendorWith("read", "cards"))]
 ToLookUp = Annotated[Caller, Depends(VendorWith("cards", "read", "earn", "redeem"))]
@@ -137,12 +135,10 @@ async def list_cards(
 
 async def _sought(parts: Parts, vendor_id: UUID, text: str) -> Sought:
     """What may be meant: a number or its beginning, a phone however it is written, an email, an id, a QR code."""
-    compact = text.replace(" ", "")
+    compact = "".join(text.split())
     if "@" in text:
-        return Sought(contact=parts.master_key.lookup(vendor_id, "email", compact.lower()).hex())
-    if looks_like_card_number(compact):
-        return Sought(number=compact)
-    if PHONE_LIKE.fullmatch(text):
+        return Sought(contact=parts.master_key.lookup(vendor_id, "email", normal_email(compact)).hex())
+    if len(text) <= PHONE_CHARACTERS_MAX and not any(map(str.isalpha, text)):
         phone = phone_number(text, (await parts.ledger.vendors.find(vendor_id))["country"])
         contact = None if phone is None else parts.master_key.lookup(vendor_id, "phone", phone).hex()
         return Sought(number=compact if BEGINNING.fullmatch(compact) else None, contact=contact)

@@ -1,7 +1,7 @@
 """Cards are found by an email or a phone: by keyed digests, which tell neither.
 
-Only who has the master key can make them: cards that are there already get theirs from the projector, as soon as it
-runs. The last index knows which are left.
+Only who has the master key can make them: cards that are there already get theirs from the projector, while it has
+nothing else to do. The last index knows which are left; afterwards it is empty.
 """
 
 from alembic import op
@@ -15,7 +15,7 @@ INDEXES = """
 CREATE INDEX loyalty_cards_email_idx ON loyalty_cards (email_digest) WHERE email_digest IS NOT NULL;
 CREATE INDEX loyalty_cards_phone_idx ON loyalty_cards (phone_digest) WHERE phone_digest IS NOT NULL;
 CREATE INDEX loyalty_cards_without_digest_idx ON loyalty_cards (id)
-    WHERE (details ? 'email' AND email_digest IS NULL) OR (details ? 'phone' AND phone_digest IS NULL);
+    WHERE (details ? 'email') <> (email_digest IS NOT NULL) OR (details ? 'phone') <> (phone_digest IS NOT NULL);
 """
 
 

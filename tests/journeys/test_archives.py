@@ -223,3 +223,26 @@ def test_a_vendor_that_left_with_the_old_master_key_needs_it_no_more(
             assert done.returncode == 0, done.stderr
         done = ask("check", url=url, LOYALTY_MASTER_KEY=new)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_cards_are_found_where_they_move_also_after_the_master_key_was_changed(
+    shop: Shop, server_url: str, tmp_path: Path
+) -> None:
+    old, later = tmp_path / "old.ndjson", tmp_path / "later.ndjson"
+    command(shop.service, "make", str(old), "--everything")
+    shutil.copytree(shop.service._settings.sealing_key_path.parent, tmp_path / "keys")
+    new = {
+        "LOYALTY_MASTER_KEY": MasterKey(bytes(32)).to_base64(),
+        "LOYALTY_SEALING_KEY_FILE": str(tmp_path / "keys" / "sealing_key"),
+    }
+    both = new | {"LOYALTY_MASTER_KEY_PREVIOUS": MASTER_KEY.to_base64()}
+    with database(server_url) as here, database(server_url) as there:
+        for words, url, keys in (
+            (("archive", "load", str(old), "--key", shop.key), here, both),
+            (("keys", "rotate-master"), here, both),
+            (("archive", "make", str(later), "--everything"), here, new),
+            (("archive", "load", str(later), "--key", shop.key), there, new),
+            (("check",), there, new),
+        ):
+            done = ask(*words, url=url, **keys)
+            assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"

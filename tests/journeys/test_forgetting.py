@@ -76,6 +76,7 @@ def test_a_person_is_told_everything(person: Person) -> None:
     assert told["customer"] == {"name": NAME, "email": EMAIL, "phone": PHONE, "language": "en"}
     assert {card["status"] for card in told["cards"]} == {"replaced", "active"}
     assert [card["qr_code_data"] for card in told["cards"] if card["status"] == "active"] == person.secrets[4:5]
+    assert all(card["email_digest"] and card["phone_digest"] for card in told["cards"])
     kinds = {entry["transaction_type"] for entry in told["entries"]}
     assert {"card_enrolled", "stamp_earned", "points_earned", "points_redeemed", "stamp_adjusted"} <= kinds
     assert [refusal["refusal"] for refusal in told["refusals"]] == ["StampDailyLimit"]

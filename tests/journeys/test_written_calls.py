@@ -332,7 +332,9 @@ def test_a_database_of_ones_own_is_prepared_and_served_as_the_guide_says() -> No
             ok(httpx2.post(vendors, json=vendor | more, headers=admin))
             eventually(lambda: httpx2.get(vendors, headers=admin).json()["items"], explain=logs[1].read_text)
             eventually(lambda: '"sealed"' in logs[2].read_text(), explain=logs[2].read_text)
-        without_wallets = subprocess.run(["bash", "-c", sync], cwd=folder, env=its_environment, capture_output=True)
+        without_wallets = subprocess.run(
+            ["bash", "-c", sync], cwd=folder, env=its_environment, capture_output=True, timeout=200
+        )
         assert without_wallets.returncode == 2 and b"no wallet is set up" in without_wallets.stderr
 
 

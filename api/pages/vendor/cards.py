@@ -4,6 +4,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any, get_args
+from unicodedata import normalize
 from uuid import UUID
 
 from fastapi import APIRouter
@@ -53,6 +54,7 @@ async def find_cards(desk: TheDesk) -> Response:
     desk.needs("read", "cards")
     form = await read_form(desk.request)
     asked = {name: form.get(name, "").strip()[:CONTACT_CHARACTERS_MAX] for name in ("q", "status", "program_id")}
+    asked["q"] = normalize("NFC", "".join(filter(str.isprintable, asked["q"])))
     if not asked["q"]:
         return to("/app/cards", **{name: value for name, value in asked.items() if value})
     return await _cards_page(desk, asked, form.get("cursor", ""))
