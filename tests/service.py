@@ -461,10 +461,11 @@ def eventually(
     is_so: Callable[[], object], seconds: float = PATIENCE_SECONDS, explain: Callable[[], str] = lambda: "it never was"
 ) -> float:
     """Wait until something is so. Returns how many seconds it took."""
-    began = time.monotonic()
+    began, pause = time.monotonic(), 0.005
     while not is_so():
         assert time.monotonic() - began < seconds, explain()
-        time.sleep(0.01)
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.05)  # Whoever asks all the time keeps busy what is waited for.
     return time.monotonic() - began
 
 
