@@ -81,9 +81,7 @@ class LeaseLost(Exception):
 
 
 NOT_THE_EVENTS_FAULT = (psycopg.OperationalError, psycopg.InterfaceError, LeaseLost)
-
-
-NO_CARD_YET = UUID(int=0)
+NO_CARD_YET = UUID(int=0)  # Before the first of all ids.
 
 
 @dataclass(slots=True)
@@ -92,7 +90,7 @@ class _Lease:
     position: int
     renewed_at: float  # Monotonic.
     fold: Fold  # Rows stay in it from batch to batch: under a lease nobody else changes them.
-    completed: UUID | None = NO_CARD_YET  # Up to which one; None: all of them.
+    completed: UUID | None = NO_CARD_YET  # Up to which card rows are complete; None: all of them.
 
 
 class Projector:
