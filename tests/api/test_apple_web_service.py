@@ -12,10 +12,11 @@ import pytest
 
 from api.public.apple_web_service import complaint
 from tests.api.test_passes import settings_for
+from tests.callers import Till, ok, problem
 from tests.conftest import SERVER
 from tests.databases import database
 from tests.phones import Carried, Phone
-from tests.service import Service, Till, ok, problem
+from tests.service import Service
 from wallet_sync.dev_certificates import make_dev_certificates
 
 BASE = "/api/v1/loyalty/apple"

@@ -22,11 +22,12 @@ from projections.proofs.sealer import Sealer
 from projections.proofs.verify_statement import Kind
 from projections.read_model import Projector
 from projections.rebuild import TABLES
+from tests.callers import ADMIN_KEY
 from tests.databases import BIN_DIR, database, directory_for_servers, durable_server
 from tests.ledgers import Shop, running_ledger
 from tests.projections.proofs.statements import KEY, STRANGER, made
 from tests.projections.stories import MASTER_KEY, Store, busy_days, enrolled, stamped
-from tests.service import ADMIN_KEY, REAL, free_port
+from tests.service import REAL, free_port
 
 CARD = UUID("0195a1b0-0000-7000-8000-0000000000c1")
 HELP_CPU_SECONDS_MAX = 0.8

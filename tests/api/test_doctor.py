@@ -19,9 +19,10 @@ from ledger.seal import MasterKey
 from migrations.local_postgres import LocalPostgres
 from migrations.upgrade import downgrade
 from projections.read_model import Projector
+from tests.callers import ADMIN_KEY
 from tests.databases import BIN_DIR, database, directory_for_servers, durable_server
 from tests.projections.stories import Store, pin_created
-from tests.service import ADMIN_KEY, MASTER_KEY, free_port
+from tests.service import MASTER_KEY, free_port
 
 Set = Callable[..., None]
 

@@ -13,10 +13,12 @@ import pytest
 
 from api.syncing import sync
 from tests.api.test_wallet_sync import QUIET
+from tests.callers import Till, ok, problem
+from tests.clock import eventually
 from tests.fake_google import ISSUER, SAVE, FakeGoogle, faults, google_settings
 from tests.google_signer import Signer
 from tests.ledgers import MASTER_KEY
-from tests.service import Service, Till, eventually, ok, problem
+from tests.service import Service
 
 PUBLIC = "https://cards.example"
 CALLBACK = "/api/v1/loyalty/google/callback"

@@ -19,9 +19,10 @@ import pytest
 from api.doctor import Finding
 from api.settings import Settings, SettingsError, read_settings, variable
 from api.wallets import apple_wallet_state
+from tests.callers import Till, ok, problem
 from tests.conftest import SERVER
 from tests.databases import database
-from tests.service import Service, Till, ok, problem
+from tests.service import Service
 from wallet_sync.apple_check import faults
 from wallet_sync.apple_key_ring import KeyRing
 from wallet_sync.apple_pass import MEDIA_TYPE

@@ -12,8 +12,10 @@ from api import serving
 from api.database import Database
 from api.key_files import Keys
 from api.settings import Settings
+from tests.callers import ADMIN_KEY
+from tests.clock import PATIENCE_SECONDS, eventually
 from tests.databases import database, durable_server
-from tests.service import ADMIN_KEY, MASTER_KEY, PATIENCE_SECONDS, REAL, ServiceProcess, eventually, sealing
+from tests.service import MASTER_KEY, REAL, ServiceProcess, sealing
 
 
 @pytest.fixture

@@ -9,8 +9,10 @@ import pytest
 from tests import fake_apns as apns
 from tests.api import test_wallet_sync
 from tests.api.test_wallet_sync import Scene
+from tests.callers import Admin, moment, ok, problem
+from tests.clock import eventually
 from tests.phones import Phone
-from tests.service import Admin, Service, eventually, moment, ok, problem
+from tests.service import Service
 
 scene = test_wallet_sync.scene
 

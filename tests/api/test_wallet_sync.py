@@ -15,10 +15,12 @@ import pytest
 from api.syncing import sync
 from tests import fake_apns as apns
 from tests.api.test_passes import settings_for
+from tests.callers import Till, ok
+from tests.clock import eventually
 from tests.fake_apns import FakeApns, fake_apns
 from tests.ledgers import MASTER_KEY
 from tests.phones import Carried, Phone
-from tests.service import Service, Till, eventually, ok
+from tests.service import Service
 from wallet_sync.dev_certificates import make_dev_certificates
 from wallet_sync.wallet_work import retry_at_once
 

@@ -12,9 +12,10 @@ import pytest
 from api.logs import configure
 from tests.api import test_wallet_sync
 from tests.api.test_wallet_sync import QUIET, Scene
+from tests.callers import ok
+from tests.clock import eventually
 from tests.ledgers import running_ledger
 from tests.phones import Phone
-from tests.service import eventually, ok
 from wallet_sync.apple_key_ring import KeyRing
 from wallet_sync.dev_certificates import make_dev_certificates
 from wallet_sync.upkeep import Upkeep, last_sweep, night_of, passed_mark, sweep_if_due

@@ -14,8 +14,9 @@ from rich.console import Console
 
 from tests.benchmarks import measuring, servers
 from tests.benchmarks.population import Place, populate
+from tests.callers import Till
 from tests.databases import database
-from tests.service import MASTER_KEY, ServiceProcess, Till
+from tests.service import MASTER_KEY, ServiceProcess
 
 T = TypeVar("T")
 

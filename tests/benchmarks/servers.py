@@ -16,8 +16,9 @@ import psycopg
 
 from migrations.local_postgres import SERVER_SETTINGS, LocalPostgres
 from tests.benchmarks.peers import DATABASE_VARIABLE
+from tests.clock import eventually
 from tests.databases import BIN_DIR, directory_for_servers
-from tests.service import REAL, ServiceProcess, eventually, free_port, sealing, service_process
+from tests.service import REAL, ServiceProcess, free_port, sealing, service_process
 
 CONNECTIONS_MAX = "400"
 DISKS: dict[str, dict[str, str]] = {

@@ -24,8 +24,10 @@ from migrations.local_postgres import LocalPostgres
 from projections.proofs.sealer import Sealer
 from tests.benchmarks.population import Place, populate
 from tests.benchmarks.servers import COMPILED
+from tests.callers import Till, ok
+from tests.clock import eventually
 from tests.databases import BIN_DIR, directory_for_servers
-from tests.service import MASTER_KEY, REAL, ServiceProcess, Till, eventually, ok, service_process
+from tests.service import MASTER_KEY, REAL, ServiceProcess, service_process
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 

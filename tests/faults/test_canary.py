@@ -24,25 +24,12 @@ from migrations.local_postgres import LocalPostgres
 from migrations.postgres_programs import _find
 from tests.api.test_passes import settings_for
 from tests.browser import Browser
+from tests.callers import ADMIN, ADMIN_KEY, AUDITOR_KEY, VENDOR, Client, ok, problem
+from tests.clock import eventually
 from tests.databases import BIN_DIR, directory_for_servers
 from tests.journeys.people import EMAIL, NAME, PHONE, Person, somebody, traces
 from tests.journeys.test_authorisation import OPERATIONS, Operation, ask
-from tests.service import (
-    ADMIN,
-    ADMIN_KEY,
-    AUDITOR_KEY,
-    MASTER_KEY,
-    REAL,
-    VENDOR,
-    Client,
-    Served,
-    ServiceProcess,
-    eventually,
-    ok,
-    problem,
-    sealing,
-    service_process,
-)
+from tests.service import MASTER_KEY, REAL, Served, ServiceProcess, sealing, service_process
 from wallet_sync.dev_certificates import make_dev_certificates
 
 PERSONAL = [NAME, EMAIL, PHONE]

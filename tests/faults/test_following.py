@@ -11,6 +11,7 @@ import pytest
 
 from migrations.local_postgres import LocalPostgres
 from migrations.upgrade import upgrade
+from tests.clock import eventually
 from tests.faults.writers import (
     PROCESSES,
     SHARED_CARDS,
@@ -22,7 +23,6 @@ from tests.faults.writers import (
     writing,
 )
 from tests.ledgers import rows
-from tests.service import eventually
 
 pytestmark = pytest.mark.faults
 

@@ -21,8 +21,10 @@ import pytest
 
 from ledger.recorder import LOCK_STORE
 from migrations.local_postgres import LocalPostgres
+from tests.callers import VENDOR, Till, ok
+from tests.clock import eventually
 from tests.databases import BIN_DIR, directory_for_servers
-from tests.service import REAL, VENDOR, ServiceProcess, Till, eventually, ok, sealing, service_process
+from tests.service import REAL, ServiceProcess, sealing, service_process
 
 pytestmark = pytest.mark.faults
 

@@ -21,8 +21,9 @@ from ledger.recorder import LOCK_STORE
 from migrations.local_postgres import LocalPostgres
 from tests.benchmarks.load import Asking, ask
 from tests.benchmarks.population import Place, populate
+from tests.callers import VENDOR, Till
 from tests.faults.test_kills import service_beside
-from tests.service import MASTER_KEY, VENDOR, ServiceProcess, Till
+from tests.service import MASTER_KEY, ServiceProcess
 
 pytestmark = pytest.mark.faults
 

@@ -18,8 +18,9 @@ from migrations.local_postgres import LocalPostgres
 from projections.check import Difference, check
 from projections.rebuild import TABLES, rebuild
 from tests.benchmarks.population import Place, populate
+from tests.callers import VENDOR, Client, Till
 from tests.faults.test_kills import Load, nothing_lost_nothing_doubled, service_beside, shop
-from tests.service import MASTER_KEY, VENDOR, Client, Till
+from tests.service import MASTER_KEY
 
 pytestmark = pytest.mark.faults
 

@@ -25,10 +25,12 @@ from tests import fake_apns as apns
 from tests.api.test_google_wallet import google_settings
 from tests.api.test_passes import settings_for
 from tests.benchmarks.load import Asking, ask, percentile
+from tests.callers import VENDOR, Till, ok
+from tests.clock import eventually
 from tests.fake_apns import FakeApns, fake_apns
 from tests.fake_google import ISSUER, FakeGoogle
 from tests.phones import Carried, Phone
-from tests.service import REAL, VENDOR, ServiceProcess, Till, eventually, ok, service_process
+from tests.service import REAL, ServiceProcess, service_process
 from tests.wallet_sync.passes import card, rendered
 from wallet_sync.apple_key_ring import KeyRing
 from wallet_sync.apple_pass import packed

@@ -11,8 +11,10 @@ from typing import Any
 import httpx2
 
 from tests.api.test_passes import settings_for
+from tests.callers import Till, ok
+from tests.clock import zone_at_noon
 from tests.phones import Phone
-from tests.service import Served, Service, Till, ok, zone_at_noon
+from tests.service import Served, Service
 from wallet_sync.dev_certificates import make_dev_certificates
 
 APPLE = "/api/v1/loyalty/apple"

@@ -15,9 +15,10 @@ from projections.proofs.notes import sign
 from projections.proofs.sealing_keys import read_key
 from projections.proofs.verify_statement import Checkpoint, VerifierKey, open_note, verify
 from tests.api.test_cli import ask
+from tests.callers import ok, problem
 from tests.databases import database, durable_server
 from tests.journeys.people import NAME, everything, somebody, wallet_service
-from tests.service import MASTER_KEY, Service, ok, problem
+from tests.service import MASTER_KEY, Service
 
 TABLES = (*IN_LINES_OF_THEIR_OWN, *FOLLOWING, *(carried.table for carried in CARRIED if carried.table != "projections"))
 VENDORS_OWN = (
@@ -96,7 +97,7 @@ def rows(service: Service, table: str, condition: str = "true") -> list[str]:
 
 def goes_on(service: Service, shop: Shop) -> None:
     """What a till, a customer and a member of staff notice: nothing."""
-    till, card = shop.till.at(service), shop.person.card
+    till, card = shop.till.at(service.http), shop.person.card
     assert till.read(card["id"]) == shop.till.read(card["id"])
     again = till.stamp(card["id"], key="just-before")
     assert (ok(again), again.headers["Idempotent-Replayed"]) == (ok(shop.stamped), "true")
@@ -139,7 +140,7 @@ def test_one_vendor_moves_alone(shop: Shop, server_url: str, tmp_path: Path) -> 
         for table in VENDORS_OWN:
             assert rows(service, table) == rows(shop.service, table, f"vendor_id = '{vendor}'"), table
         assert neighbour not in everything(service)
-        problem(shop.neighbour.till.at(service).get("/cards"), 401, "unauthenticated")
+        problem(shop.neighbour.till.at(service.http).get("/cards"), 401, "unauthenticated")
         service.seal()
         told = ok(service.auditor.get(f"/cards/{shop.person.card['id']}/statement"))
         own_key = VerifierKey.parse(service.public.get("/checkpoint/key").text)

@@ -18,7 +18,8 @@ from api.main import create_app, describe
 from api.openapi import operations
 from api.pages.routing import PageRoute
 from api.settings import Settings
-from tests.service import ADMIN, MASTER_KEY, VENDOR, Client, Service, Till, ok, problem
+from tests.callers import ADMIN, VENDOR, Client, Till, ok, problem
+from tests.service import MASTER_KEY, Service
 
 DOCUMENT = describe()
 OF_ONE_REQUEST = ("date", "x-request-id")

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import httpx2
 import pytest
 
-from tests.service import VENDOR, Service, Till, ok, problem, words_of
+from tests.callers import VENDOR, Till, ok, problem, words_of
+from tests.service import Service
 
 RECORDED = """
 SELECT (SELECT count(*) FROM stored_events), (SELECT count(*) FROM idempotency_keys), (SELECT count(*) FROM claims)

@@ -6,7 +6,9 @@ from itertools import pairwise
 import pytest
 
 from projections.proofs.verify_statement import KEY_TITLE, Checkpoint, VerifierKey, open_note, verify_consistency
-from tests.service import Service, eventually, ok, problem
+from tests.callers import ok, problem
+from tests.clock import eventually
+from tests.service import Service
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import pytest
 
 from api.check_command import check_for
 from projections.check import Checked
-from tests.service import MASTER_KEY, Service, ok
+from tests.callers import ok
+from tests.service import MASTER_KEY, Service
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ import pytest
 from api.check_command import check_for
 from ledger.commands.people import CARDS_OF
 from ledger.reader import Reader
-from tests.service import MASTER_KEY, Service, Till, ok, problem
+from tests.callers import Till, ok, problem
+from tests.service import MASTER_KEY, Service
 
 PERSON = {"name": "Lea Weber", "email": "lea@exampel.lu", "phone": "+352621123456"}
 RIGHT = {"name": "Léa Weber", "email": "lea@example.lu"}

@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, example, given, settings
 
 from api.decisions import tell_decision
 from projections.read_model import Projector
+from tests.callers import Client, moment, ok, problem
 from tests.ledgers import MASTER_KEY, Shop, facts, running_ledger
-from tests.service import Client, Service, moment, ok, problem
+from tests.service import Service
 from tests.visits import OVERTAKEN, SUSPENDED, VISITS, Clock, Story, Visit
 
 RULES: dict[str, Any] = {

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.callers import Client, Till, ok, problem
+from tests.clock import eventually
 from tests.faults.test_memory import watched
-from tests.service import Client, Served, Service, ServiceProcess, Till, eventually, ok, problem, service_process
+from tests.service import Served, Service, ServiceProcess, service_process
 
 EVENTS = 50_000  # About 800 bytes each.
 SOME_EVENTS = 20_000  # More than all buffers hold between a service and somebody who does not read on.

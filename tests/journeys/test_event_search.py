@@ -19,11 +19,12 @@ from api.event_search import COLUMNS, ENVELOPE, accepted, cell
 from ledger.ids import wallet_pass_id
 from ledger.stream import Actor
 from ledger.wallet_pass import ApplePassIssued
+from tests.callers import Client, Till, moment, ok, problem
 from tests.conftest import SERVER
 from tests.databases import database
 from tests.examples import DAY, HOUR, LOCATION_ID, MONDAY
 from tests.projections.stories import Store, bought, busy_days, enrolled, pin_created, stamped
-from tests.service import Client, Service, Till, moment, ok, problem
+from tests.service import Service
 
 Event = dict[str, Any]
 Asked = dict[str, Any]

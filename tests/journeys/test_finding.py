@@ -9,7 +9,9 @@ import pytest
 from migrations.upgrade import downgrade, upgrade
 from projections.rebuild import rebuild
 from tests.browser import Browser
-from tests.service import MASTER_KEY, Service, Till, eventually, ok
+from tests.callers import Till, ok
+from tests.clock import eventually
+from tests.service import MASTER_KEY, Service
 
 EMAIL, PHONE = "lea@example.lu", "+352621123456"
 
@@ -109,7 +111,7 @@ def test_cards_from_before_are_found_as_soon_as_the_projector_runs(database_url:
     downgrade(database_url, "0009")
     upgrade(database_url)
     with Service(database_url) as service:
-        till = till.at(service)
+        till = till.at(service.http)
         service.catch_up()
         eventually(lambda: found(till, EMAIL) == found(till, PHONE) == cards)
         assert service.differences() == []

@@ -19,9 +19,11 @@ from projections.proofs.notes import SigningKey
 from projections.proofs.receipts import run
 from projections.proofs.verify_statement import Kind
 from projections.rebuild import rebuild
+from tests.callers import VENDOR, Ask, at_once, ok, problem
+from tests.clock import eventually
 from tests.journeys.people import APPLE, EMAIL, NAME, PHONE, Person, everything, somebody, traces, wallet_service
 from tests.phones import Phone
-from tests.service import MASTER_KEY, VENDOR, Ask, Service, at_once, eventually, ok, problem, service_process
+from tests.service import MASTER_KEY, Service, service_process
 
 
 @pytest.fixture
@@ -328,7 +330,7 @@ def test_an_erasure_that_is_cut_off_happened_not_at_all_and_then_once(database_u
         psycopg.connect(database_url) as holder,
         ThreadPoolExecutor(1) as asking,
     ):
-        till = person.till.at(service)
+        till = person.till.at(service.http)
         holder.execute("SELECT * FROM claims WHERE kind = 'customer_phone' FOR UPDATE")
         asked = asking.submit(till.post, f"{person.path}/erasure", {"reason": "asked"}, key="forget")
         waiting = "SELECT count(*) AS n FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'DELETE%%'"
@@ -400,14 +402,14 @@ def test_nobody_at_a_till_notices_that_the_master_key_changes(database_url: str,
     new = MasterKey(bytes(32))
     both = {"LOYALTY_MASTER_KEY": new.to_base64(), "LOYALTY_MASTER_KEY_PREVIOUS": MASTER_KEY.to_base64()}
     with service_process(tmp_path / "both", database_url, **both) as service:
-        till = person.till.at(service)
+        till = person.till.at(service.http)
         others = [till.card(person.program_id, email=f"{number}@example.lu") for number in range(20)]
         with psycopg.connect(database_url, autocommit=True) as connection:
             ring = in_force(connection, replace(new, previous=MASTER_KEY))
             rotate(connection, ring, lambda *_: others.append(till.card(person.program_id, name="In between")))
         assert till.read(person.card["id"])["customer"]["name"] == NAME
     with service_process(tmp_path / "new", database_url, LOYALTY_MASTER_KEY=new.to_base64()) as service:
-        till = person.till.at(service)
+        till = person.till.at(service.http)
         again = till.post(f"/programs/{person.program_id}/cards", {"customer": {"email": EMAIL}})
         assert (again.status_code, again.json()["id"]) == (200, person.card["id"])
         assert [till.read(card["id"])["customer"] for card in others] == [card["customer"] for card in others]

@@ -19,9 +19,10 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from api.main import describe
+from tests.callers import ADMIN, ADMIN_KEY, VENDOR, Till, ok
 from tests.conftest import SERVER
 from tests.databases import database
-from tests.service import ADMIN, ADMIN_KEY, VENDOR, Service, Till, ok
+from tests.service import Service
 
 EXAMPLES = 8
 CHECKS = [

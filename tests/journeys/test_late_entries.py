@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.service import Service, Till, moment, ok, problem
+from tests.callers import Till, moment, ok, problem
+from tests.service import Service
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """What names a person stands nowhere in clear where the ledger keeps its memory, and a retry is still told it."""
 
-from tests.service import Service, ok
+from tests.callers import ok
+from tests.service import Service
 
 MEMORY = ("stored_events", "streams", "claims", "idempotency_keys", "subject_keys")
 NAME, EMAIL, PHONE, CASHIER = "Léa Weber-Canary", "canary@example.lu", "+352621123456", "Canary at the till"

@@ -3,7 +3,8 @@
 import pytest
 
 from api.problems import PROBLEMS
-from tests.service import Service, problem
+from tests.callers import problem
+from tests.service import Service
 
 
 @pytest.mark.parametrize("code", sorted({row.code for row in PROBLEMS.values()}))

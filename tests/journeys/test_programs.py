@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.service import Service, Till, ok, problem
+from tests.callers import Till, ok, problem
+from tests.service import Service
 
 LOOKS = {
     "card_name": "Zopf",

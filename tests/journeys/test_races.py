@@ -10,7 +10,8 @@ from uuid import uuid4
 
 import pytest
 
-from tests.service import Ask, Served, Service, Till, at_once, moment, ok, problem
+from tests.callers import Ask, Till, at_once, moment, ok, problem
+from tests.service import Served, Service
 
 TOGETHER = 30
 
@@ -24,7 +25,7 @@ class Scene(NamedTuple):
         here = till or self.till
         while True:
             for service in self.services:
-                yield here.at(service)
+                yield here.at(service.http)
 
 
 @pytest.fixture(params=["one process", "two processes"])
@@ -237,7 +238,7 @@ def test_a_lock_outlives_the_service(database_url: str) -> None:
             problem(till.stamp(card, staff_pin_id=pin["id"], pin=f"{2000 + n}"), 403, "pin_invalid")
         problem(till.stamp(card, staff_pin_id=pin["id"], pin="4071"), 423, "pin_locked")
     with Service(database_url) as again:
-        problem(till.at(again).stamp(card, staff_pin_id=pin["id"], pin="4071"), 423, "pin_locked")
+        problem(till.at(again.http).stamp(card, staff_pin_id=pin["id"], pin="4071"), 423, "pin_locked")
 
 
 def test_an_unknown_staff_member_looks_like_a_wrong_pin_and_takes_as_long(service: Service) -> None:

@@ -10,20 +10,11 @@ import pytest
 
 from api.sessions import PERSON, TILL
 from tests.browser import Browser
+from tests.callers import ADMIN, ADMIN_KEY, AUDITOR_KEY, VENDOR, Till, moment, ok, problem
+from tests.clock import not_at_the_full_hour
 from tests.conftest import SERVER
 from tests.databases import database
-from tests.service import (
-    ADMIN,
-    ADMIN_KEY,
-    AUDITOR_KEY,
-    VENDOR,
-    Service,
-    Till,
-    moment,
-    not_at_the_full_hour,
-    ok,
-    problem,
-)
+from tests.service import Service
 
 
 @pytest.fixture

@@ -4,7 +4,8 @@ import pytest
 
 from projections.proofs.notes import SigningKey
 from projections.proofs.verify_statement import Fault, Kind, Verified, VerifierKey, verify
-from tests.service import Client, Service, Till, ok, problem
+from tests.callers import Client, Till, ok, problem
+from tests.service import Service
 
 
 def verified(client: Client, card_id: str, key: VerifierKey) -> Verified:

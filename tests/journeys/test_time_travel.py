@@ -17,8 +17,9 @@ from ledger import balance
 from ledger.commands.references import CardReference
 from ledger.decision import Outcome
 from ledger.errors import Refused
+from tests.callers import ok, problem
 from tests.ledgers import CAKE, Shop, facts, running_ledger
-from tests.service import Service, ok, problem
+from tests.service import Service
 
 START = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 COUNTED = (

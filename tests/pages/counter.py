@@ -10,8 +10,9 @@ import segno
 from PIL import Image
 from playwright.sync_api import BrowserContext, Page
 
+from tests.callers import Till, ok
 from tests.pages.browser import Person
-from tests.service import Served, Till, ok
+from tests.service import Served
 
 PIN = "4071"
 

@@ -14,8 +14,9 @@ from tempfile import TemporaryDirectory
 import httpx2
 import psutil
 
+from tests.callers import Ask, at_once, ok
 from tests.databases import database, shared_server
-from tests.service import Ask, at_once, ok, service_process
+from tests.service import service_process
 
 CARDS = 10_000
 PAGES = 1_000

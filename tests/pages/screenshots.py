@@ -21,10 +21,11 @@ from api.demo_visits import TERMINALS
 from api.pages.frame import LANGUAGE_COOKIE
 from projections.proofs.monitor import NAME, Monitor
 from projections.proofs.verify_statement import VerifierKey
+from tests.callers import ADMIN_KEY, AUDITOR_KEY, Till
 from tests.databases import database, shared_server
 from tests.pages import counter
 from tests.pages.browser import DESKTOP, PHONE, chromium
-from tests.service import ADMIN_KEY, AUDITOR_KEY, MASTER_KEY, Service, Till
+from tests.service import MASTER_KEY, Service
 
 FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
 COLOURS_MAX = 64

@@ -6,7 +6,8 @@ from typing import Any
 
 import httpx2
 
-from tests.service import Service, Till, ok
+from tests.callers import Till, ok
+from tests.service import Service
 
 FORM = re.compile(r'name="form" value="([^"]+)"')
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}

@@ -10,9 +10,10 @@ import pytest
 from playwright.sync_api import expect
 
 from api.pages.chart import STUB, bars
+from tests.callers import ADMIN_KEY, AUDITOR_KEY, Till, ok
 from tests.pages.browser import DESKTOP, SMALL, Person, barriers, overflowing
 from tests.pages.test_audit import CANARY, signed_in
-from tests.service import ADMIN_KEY, AUDITOR_KEY, Service, Till, ok
+from tests.service import Service
 
 People = Callable[..., Person]
 PARK = """

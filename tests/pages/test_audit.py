@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.callers import ADMIN_KEY, AUDITOR_KEY, Till, ok
 from tests.pages.browser import DESKTOP, SMALL, Person, barriers, overflowing
-from tests.service import ADMIN_KEY, AUDITOR_KEY, Service, Till, ok
+from tests.service import Service
 
 People = Callable[..., Person]
 CANARY = "<img src=x onerror=alert(1)>{{7*7}}"

@@ -16,9 +16,10 @@ from ledger.card import CardEvent
 from ledger.stream import EVENT_NAMES
 from projections.loyalty_transactions import ENTRY_TYPES
 from tests.api.test_languages import catalogue, texts
+from tests.callers import AUDITOR_KEY, Till, ok
 from tests.pages.browser import DESKTOP, SMALL, Person, barriers, overflowing
 from tests.pages.test_audit import CANARY, signed_in
-from tests.service import AUDITOR_KEY, Service, Till, ok
+from tests.service import Service
 
 People = Callable[..., Person]
 POSITION = re.compile(r"Position ([0-9,]+)")

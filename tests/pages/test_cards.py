@@ -12,11 +12,13 @@ import zxingcpp
 from PIL import Image
 from playwright.sync_api import Page, expect
 
+from tests.callers import ok
+from tests.clock import eventually
 from tests.conftest import SERVER
 from tests.databases import database
 from tests.pages.browser import DESKTOP, PHONE, SMALL, Person, barriers, overflowing, picture_of
 from tests.pages.shop import BROWSER, Shop, shop, stamp
-from tests.service import Service, eventually, ok
+from tests.service import Service
 
 WEIGHT_BYTES_MAX = 150_000
 CANARY = "\"'><img src=x onerror=\"console.error('run')\"><script>console.error('run')</script>{{7*7}}{0}"

@@ -9,9 +9,10 @@ from playwright.sync_api import Browser, Page, expect
 
 from api.demo_shop import BRANDING, PROFILE, STAFF
 from ledger.translations import by_language
+from tests.clock import eventually
 from tests.databases import BIN_DIR, directory_for_servers
 from tests.pages.browser import DESKTOP, Person
-from tests.service import REAL, ServiceProcess, eventually
+from tests.service import REAL, ServiceProcess
 
 ADDRESS = re.compile(r"^  (\S.*?) {2,}(http://\S+)$", re.MULTILINE)
 ADMIN_KEY = re.compile(r"^Admin key: (\S+)", re.MULTILINE)

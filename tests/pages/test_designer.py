@@ -8,9 +8,11 @@ from zoneinfo import ZoneInfo
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.callers import Till, moment, ok
+from tests.clock import eventually
 from tests.pages.browser import DESKTOP, Person, barriers
 from tests.pages.test_vendor import signed_in
-from tests.service import Service, Till, eventually, moment, ok
+from tests.service import Service
 
 People: TypeAlias = Callable[..., Person]
 ZONE = ZoneInfo("Europe/Luxembourg")

@@ -8,11 +8,12 @@ from playwright.sync_api import expect
 
 from api.languages import LANGUAGES, translate
 from api.pages.customer.joining import MISSING, WRONG
+from tests.clock import not_at_the_full_hour
 from tests.conftest import SERVER
 from tests.databases import database
 from tests.pages.browser import Person
 from tests.pages.shop import BROWSER, shop
-from tests.service import Service, not_at_the_full_hour
+from tests.service import Service
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

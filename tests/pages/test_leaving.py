@@ -6,9 +6,10 @@ import pytest
 from playwright.sync_api import expect
 
 from api.pages.customer.leaving import NOT_IT, NOT_TICKED
+from tests.clock import eventually
 from tests.pages.browser import Person, barriers
 from tests.pages.shop import BROWSER, Shop, shop
-from tests.service import Service, eventually
+from tests.service import Service
 
 KEPT = "caches.open('card-pages').then(c => c.keys()).then(k => k.length)"
 

@@ -13,6 +13,8 @@ from api.languages import LANGUAGES, Language
 from api.pages import assets, till
 from tests.api.test_languages import catalogue, texts
 from tests.browser import Browser as Client
+from tests.callers import ok
+from tests.clock import eventually
 from tests.conftest import SERVER
 from tests.databases import database
 from tests.pages.browser import CHROMIUM, FLAGS, SMALL, Person, barriers, overflowing
@@ -30,7 +32,7 @@ from tests.pages.counter import (
     tap,
     tap_pin,
 )
-from tests.service import Service, eventually, ok
+from tests.service import Service
 
 SCRIPT_BYTES_MAX = 60_000
 CANARY = "<img src=x onerror=alert(1)>{{7*7}}\"'&"

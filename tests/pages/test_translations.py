@@ -6,11 +6,12 @@ from typing import Any, TypeAlias
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.callers import ok
 from tests.pages.browser import DESKTOP, SMALL, Person, barriers, overflowing
 from tests.pages.shop import BROWSER, Shop
 from tests.pages.test_cards import CANARY
 from tests.pages.test_vendor import signed_in
-from tests.service import Service, ok
+from tests.service import Service
 
 People: TypeAlias = Callable[..., Person]
 

@@ -23,8 +23,9 @@ from api.pages.vendor.transactions import KINDS_ASKED, TYPES
 from api.pages.words import STATUSES
 from tests.api.test_languages import catalogue, texts
 from tests.browser import Browser
+from tests.callers import Till, ok
 from tests.pages.browser import DESKTOP, SMALL, Person, barriers, overflowing, picture_of
-from tests.service import Service, Till, ok, service_process
+from tests.service import Service, service_process
 
 CANARY = "<img src=x onerror=alert(1)>\"'&{{7*7}}"
 People = Callable[..., Person]

@@ -9,11 +9,12 @@ import pytest
 
 from tests.api.test_google_wallet import google_settings
 from tests.api.test_passes import settings_for
+from tests.callers import ok
 from tests.conftest import SERVER
 from tests.databases import database
 from tests.fake_google import FakeGoogle
 from tests.pages.shop import BROWSER, Shop, shop
-from tests.service import Service, ok
+from tests.service import Service
 from wallet_sync.dev_certificates import make_dev_certificates
 
 IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 Mobile/15E148 Safari/604.1"

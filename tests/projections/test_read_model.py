@@ -23,6 +23,7 @@ from migrations.upgrade import upgrade
 from projections import read_model
 from projections.fold import Fold
 from projections.read_model import PoisonEvent, Projector
+from tests.clock import eventually
 from tests.examples import (
     CAKE,
     DAY,
@@ -39,7 +40,6 @@ from tests.examples import (
     stream_type_of,
 )
 from tests.projections.stories import MASTER_KEY, Store, bought, busy_days, enrolled, pin_created, redeemed, stamped
-from tests.service import eventually
 
 
 def catch_up(url: str) -> int:

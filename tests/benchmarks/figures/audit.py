@@ -5,6 +5,7 @@ The history is the demo's, with its corrections and refusals, and as many stamps
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
@@ -24,6 +25,7 @@ NAME = "audit"
 EVENTS_EACH = 100
 LONG = 5_000
 SECONDS_MAX = 1_800
+MEGABYTE = 2**20
 
 
 def measure(bench: Bench, *, events: int) -> list[Figure]:
@@ -41,28 +43,46 @@ def measure(bench: Bench, *, events: int) -> list[Figure]:
         with connect(url) as connection:
             made = int((connection.execute("SELECT count(*) FROM stored_events").fetchone() or (0,))[0])
         bench.say(f"{made:,} events are made, projected and sealed")
-        return [
-            figure
-            for what, goal in (("verify", 30.0), ("check", 60.0), ("card", 0.2))
-            for figure in _figures(bench, what, goal, made, url, key_file, long)
-        ]
+        return [*_audited(bench, made, url, key_file, long), *_archived(bench, made, url, key_file)]
 
 
-def _figures(bench: Bench, what: str, goal: float, made: int, url: str, key_file: Path, card: str) -> list[Figure]:
-    command = [sys.executable, "-m", "tests.benchmarks.auditing", what, url, str(key_file), card]
-    runs = []
-    for number in range(bench.rounds):
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS_MAX, check=True)
-        runs.append(orjson.loads(done.stdout))
-        bench.say(f"round {number + 1}/{bench.rounds}: {what}: {runs[-1]}")
-    names = {
-        "verify": f"`verify` of {spaced(made)} events",
-        "check": f"`check` of {spaced(made)} events",
-        "card": f"a card of {spaced(LONG)} events read and verified",
-    }
-    note = f"processor {runs[-1]['cpu']:.1f} s in Python, peak {runs[-1]['peak']:.0f} MB"
-    seconds = Figure(NAME, names[what], [run["seconds"] for run in runs], at_most(goal), "s", note)
-    if what == "card":
-        return [seconds]
+def _audited(bench: Bench, made: int, url: str, key_file: Path, card: str) -> Iterator[Figure]:
+    named = f"of {spaced(made)} events"
+    for what, name, goal in (("verify", f"`verify` {named}", 30.0), ("check", f"`check` {named}", 60.0)):
+        yield from _figures(name, goal, [_run(bench, what, url, key_file) for _ in range(bench.rounds)])
+    runs = [_run(bench, "card", url, key_file, card) for _ in range(bench.rounds)]
+    yield _figures(f"a card of {spaced(LONG)} events read and verified", 0.2, runs)[0]
+
+
+def _archived(bench: Bench, made: int, url: str, key_file: Path) -> Iterator[Figure]:
+    """Everything into a file, and from the file into an empty service."""
+    archive = key_file.with_name("everything.ndjson")
+    runs: dict[str, list[dict[str, float]]] = {"archive make": [], "archive verify": [], "archive load": []}
+    for _ in range(bench.rounds):
+        archive.unlink(missing_ok=True)
+        for what in ("archive make", "archive verify"):
+            runs[what].append(_run(bench, what, url, key_file, str(archive)))
+        with bench.database("fast", upgraded=True) as empty:
+            runs["archive load"].append(_run(bench, "archive load", empty, key_file, str(archive)))
+    size = f"; the file has {archive.stat().st_size / MEGABYTE:.0f} MB"
+    for what, measured in runs.items():
+        yield from _figures(f"`{what}` of {spaced(made)} events", None, measured, size)
+        size = ""
+
+
+def _run(bench: Bench, what: str, url: str, key_file: Path, subject: str = "-") -> dict[str, float]:
+    command = [sys.executable, "-m", "tests.benchmarks.auditing", what, url, str(key_file), subject]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS_MAX, check=True)
+    run: dict[str, float] = orjson.loads(done.stdout)
+    bench.say(f"{what}: {run}")
+    return run
+
+
+def _figures(name: str, goal: float | None, runs: list[dict[str, float]], more: str = "") -> tuple[Figure, Figure]:
+    note = f"processor {runs[-1]['cpu']:.1f} s in Python, peak {runs[-1]['peak']:.0f} MB{more}"
+    seconds = [run["seconds"] for run in runs]
     grown = [run["grown"] for run in runs]
-    return [seconds, Figure(NAME, f"memory of `{what}`: the second half over the first", grown, None, "MB")]
+    return (
+        Figure(NAME, name, seconds, at_most(goal) if goal else None, "s", note),
+        Figure(NAME, f"memory of {name}: the second half over the first", grown, None, "MB"),
+    )

@@ -12,7 +12,7 @@ from tests.benchmarks.bench import Bench, Shop
 from tests.benchmarks.figures.stamps import CARDS, stamping
 from tests.benchmarks.measuring import Figure, Window, at_least, at_most, compared, spaced
 from tests.benchmarks.servers import service, wait_for_tables, whole_service
-from tests.service import VENDOR
+from tests.callers import VENDOR
 
 NAME = "cards"
 PURCHASE = '{"card": "CARD", "purchase_amount_minor": 1250, "currency": "EUR"}'
@@ -90,7 +90,7 @@ def _histories(bench: Bench) -> list[Figure]:
             bench.say(f"writing {count} cards of {LONG_HISTORY} events")
             long, short = shop.cards(count, LONG_HISTORY), shop.cards(count, SHORT_HISTORY)
         with service(url, "serve") as running:
-            shop = replace(shop, till=shop.till.at(running))
+            shop = replace(shop, till=shop.till.at(running.http))
             once = replace(stamping(shop, warm, seconds=30, clients=1), once=True)
             load.ask(once)  # Connections and code, but none of these cards.
             in_turns = [card for pair in zip(long, short, strict=True) for card in pair]

@@ -46,7 +46,7 @@ def measure(bench: Bench, *, cards: int, events: int) -> list[Figure]:
         bench.say(f"with its tables: {_gigabytes(urls['large']):.2f} GB")
         figures = [rebuild_figure(f"rebuild of {spaced(cards * each)} events ÷ plain SQL", ours, sql)]
         running_shops = {
-            size: Shop(shop.till.at(stack.enter_context(whole_service(urls[size]))), shop.program_id, urls[size])
+            size: Shop(shop.till.at(stack.enter_context(whole_service(urls[size])).http), shop.program_id, urls[size])
             for size, shop in shops.items()
         }
         for size, shop in running_shops.items():

@@ -12,7 +12,7 @@ from tests.benchmarks.bench import Bench, Shop
 from tests.benchmarks.load import Asking
 from tests.benchmarks.measuring import Figure, Goal, Window, at_least, at_most, compared
 from tests.benchmarks.servers import peer, prepare_crud, wait_for_tables, whole_service
-from tests.service import VENDOR
+from tests.callers import VENDOR
 
 NAME = "stamps"
 CARDS = 10_000

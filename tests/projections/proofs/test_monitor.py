@@ -9,8 +9,8 @@ from structlog.testing import capture_logs
 
 from projections.proofs.monitor import Monitor
 from projections.proofs.sealer import connected
+from tests.clock import eventually
 from tests.projections.proofs.sealing import CARD, SealedStore
-from tests.service import eventually
 
 SECONDS_MAX = 60  # The promise.
 

@@ -16,8 +16,8 @@ from projections.proofs.sealer import REFUSED_SECONDS, Sealer, connected
 from projections.proofs.sealing_keys import SealingRefused
 from projections.proofs.verify_statement import open_note
 from projections.read_model import LeaseLost
+from tests.clock import eventually
 from tests.projections.proofs.sealing import ORIGIN, SealedStore
-from tests.service import eventually
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 NEWEST_EVENT = "(SELECT max(notification_id) FROM stored_events)"

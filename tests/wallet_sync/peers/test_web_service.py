@@ -11,10 +11,11 @@ import httpx2
 import pytest
 
 from tests.api.test_passes import settings_for
+from tests.callers import PUBLIC, ok
 from tests.conftest import SERVER
 from tests.databases import database
 from tests.phones import Carried, Phone
-from tests.service import PUBLIC, Service, ok
+from tests.service import Service
 from tests.wallet_sync.peers.conftest import serving_node
 from wallet_sync.apple_pass import MEDIA_TYPE
 from wallet_sync.dev_certificates import make_dev_certificates
