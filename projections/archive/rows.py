@@ -32,8 +32,13 @@ CARRIED: tuple[Carried, ...] = (
     Carried("imports", "id", "t.vendor_id = %(vendor_id)s"),
     # How far the wallets' follower is: of one vendor it begins anew, and tells the phones once more.
     Carried("projections", "name", of_all="t.name = 'wallets'"),
-    Carried("wallet_passes", "card_id"),
-    Carried("wallet_work", "channel, id"),
+    # What phones were told counts on: they remember how far they are.
+    Carried(
+        "wallet_passes",
+        "card_id",
+        "t.card_id IN (SELECT stream_id FROM streams WHERE vendor_id = %(vendor_id)s)",
+    ),
+    Carried("wallet_work", "channel, id", "t.channel = 'nudge'"),
     Carried("wallet_farewells", "id", "t.vendor_id = %(vendor_id)s"),
     Carried("google_alerts", "card_id"),
     Carried("google_nonces", "nonce"),
@@ -59,7 +64,7 @@ FOLLOWING = (
 LEFT_BEHIND: dict[str, str] = {
     "pin_turns": "whose turn it is to check a PIN",
     "rate_counts": "how often an address asked lately",
-    "paces": "when Google may be asked next",
+    "paces": "when Google may be asked next, and what is stopped",
     "one_time_codes": "links and codes that open a door once, within minutes",
 }
 

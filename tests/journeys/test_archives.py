@@ -135,10 +135,14 @@ def test_one_vendor_moves_alone(shop: Shop, server_url: str, tmp_path: Path) -> 
     vendor, neighbour = shop.till.vendor_id, shop.neighbour.till.vendor_id
     streams = f"originator_id IN (SELECT stream_id FROM streams WHERE vendor_id = '{vendor}')"
     code = shop.service.rows("SELECT code FROM vendors WHERE id = %s", vendor)[0]["code"]
+    nudged = "UPDATE wallet_passes SET nudge = 5, number = number + 5 WHERE card_id = %s RETURNING card_id"
+    assert shop.service.rows(nudged, shop.person.card["id"])  # A phone that knows of it asks for what is newer.
     with moved(shop, server_url, tmp_path, "--vendor", code) as service:
         assert rows(service, "stored_events") == rows(shop.service, "stored_events", streams)
         for table in VENDORS_OWN:
             assert rows(service, table) == rows(shop.service, table, f"vendor_id = '{vendor}'"), table
+        passes = f"card_id IN (SELECT id FROM loyalty_cards WHERE vendor_id = '{vendor}')"
+        assert rows(service, "wallet_passes") == rows(shop.service, "wallet_passes", passes) != []
         assert neighbour not in everything(service)
         problem(shop.neighbour.till.at(service.http).get("/cards"), 401, "unauthenticated")
         service.seal()
