@@ -110,7 +110,9 @@ def _signer(
         raise AppleKeysUnfit(
             f"No key in {files.key} fits the certificate in {where}: take the key that its request was made with."
         )
-    intermediate = next((one for one in intermediates if _has_issued(one, certificate)), None)
+    # Renewed ones have the same name and key: the one that lasts longest.
+    fitting = [one for one in intermediates if _has_issued(one, certificate)]
+    intermediate = max(fitting, key=lambda one: one.not_valid_after_utc, default=None)
     if intermediate is None:
         raise AppleKeysUnfit(
             f"{files.wwdr} does not hold the certificate that issued {where}, which is"

@@ -8,7 +8,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives import serialization
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.wallet_sync.passes import NOW
 from wallet_sync.apple_certificates import AppleKeysUnfit, read_signers
@@ -60,6 +62,23 @@ def test_an_intermediate_that_did_not_issue_it_is_refused(own: DevCertificates, 
     other = make_dev_certificates(tmp_path / "other", now=NOW)
     shutil.copy(other.files.wwdr, own.files.wwdr)  # The same name, another key.
     assert "apple.com/certificateauthority" in why(own)
+
+
+def test_of_an_intermediate_and_its_renewal_the_one_that_lasts_longer_counts(own: DevCertificates) -> None:
+    good = own.files.wwdr.read_bytes()
+    intermediate = x509.load_pem_x509_certificate(good)
+    ended = (
+        x509.CertificateBuilder(extensions=list(intermediate.extensions))
+        .subject_name(intermediate.subject)
+        .issuer_name(intermediate.issuer)
+        .public_key(intermediate.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(NOW - 9 * DAY)
+        .not_valid_after(NOW - DAY)
+        .sign(rsa.generate_private_key(65537, 2048), hashes.SHA256())
+    )
+    own.files.wwdr.write_bytes(ended.public_bytes(serialization.Encoding.PEM) + good)
+    assert KeyRing(own.files).signer(NOW).intermediate == intermediate
 
 
 def test_a_certificate_for_another_purpose_is_refused(own: DevCertificates) -> None:
