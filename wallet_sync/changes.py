@@ -29,6 +29,10 @@ FROM apple_device_registrations r JOIN ({SHOWN}) ON c.id = r.card_id
 WHERE r.device_library_identifier = %s AND r.pass_type_identifier = %s
 ORDER BY r.serial_number
 """
+WITH_ANOTHER_TOKEN = """
+SELECT serial_number FROM apple_device_registrations
+WHERE device_library_identifier = %s AND pass_type_identifier = %s AND push_token <> %s ORDER BY serial_number
+"""
 REGISTRATIONS = """
 SELECT id FROM apple_device_registrations WHERE device_library_identifier = %s AND pass_type_identifier = %s
 """
@@ -99,6 +103,11 @@ async def changed_since(
             changed.append(serial)
             newest = [max(newest[0], its_position), max(newest[1], its_nudge)]
     return changed, str(newest[0] * NUDGES + newest[1])
+
+
+async def with_another_token(queries: Queries, device: str, pass_type_id: str, push_token: str) -> list[str]:
+    """Serial numbers of the passes for which a phone is registered with another push token than this one."""
+    return [serial for (serial,) in await queries.rows(WITH_ANOTHER_TOKEN, (device, pass_type_id, push_token))]
 
 
 async def note_asked(queries: Queries, device: str, pass_type_id: str) -> None:

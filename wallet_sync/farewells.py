@@ -1,7 +1,8 @@
 """The last thing a forgotten person's phones hear: their pass is void and says nothing any more.
 
 A row for each phone holds a keyed digest of its name and its push token, sealed. The token goes when it was used, the
-row when the phone has fetched the empty pass, and both after a week, which is how long Apple keeps a push.
+row an hour after the phone fetched the empty pass, as nobody knows whether the answer arrived, and both after a week,
+which is how long Apple keeps a push.
 """
 
 from ledger.seal import MasterKey, farewell_digest
@@ -15,8 +16,8 @@ OWED = """
 SELECT max(position) FROM wallet_farewells WHERE serial_number = %s AND pass_type_id = %s AND until > now()
 """
 HEARD = """
-DELETE FROM wallet_farewells WHERE id = (
-    SELECT id FROM wallet_farewells WHERE serial_number = %s AND pass_type_id = %s
+UPDATE wallet_farewells SET push_token = NULL, until = least(until, now() + interval '1 hour') WHERE id = (
+    SELECT id FROM wallet_farewells WHERE serial_number = %s AND pass_type_id = %s AND until > now()
     ORDER BY asked_at DESC NULLS LAST, id LIMIT 1
 )
 """
@@ -29,11 +30,11 @@ async def asked(queries: Queries, master_key: MasterKey, device: str, pass_type_
 
 
 async def owed(queries: Queries, pass_type_id: str, serial: str) -> int | None:
-    """The position of the erasure, where some phone has yet to fetch the empty pass; None where none has."""
+    """The position of the erasure, where some phone may fetch the empty pass; None where none may any more."""
     ((position,),) = await queries.rows(OWED, (serial, pass_type_id))
     return None if position is None else int(position)
 
 
 async def heard(queries: Queries, pass_type_id: str, serial: str) -> None:
-    """A phone fetched the empty pass: the one that asked last."""
+    """A phone fetched the empty pass: the one that asked last. For an hour it may fetch it again."""
     await queries.rows(HEARD, (serial, pass_type_id))

@@ -38,10 +38,11 @@ from ledger.stream import Actor
 from wallet_sync import farewells
 from wallet_sync.apple_certificates import AppleKeysUnfit
 from wallet_sync.apple_pass import MEDIA_TYPE
-from wallet_sync.changes import change_of, changed_since, note_asked, note_fetched
+from wallet_sync.changes import change_of, changed_since, note_asked, note_fetched, with_another_token
 
 router = APIRouter(tags=["apple"], dependencies=[Public], route_class=StrictRoute)
 
+TABLES_SECONDS_MAX = 0.5  # A phone is answered within a second.
 LOG_LINES_MAX = 100
 LOG_CHARACTERS_MAX = 2_000
 LOGS_PER_MINUTE = RateLimitItemPerMinute(30)
@@ -97,13 +98,15 @@ def _unauthorized() -> Response:
 
 
 async def register_device(
-    request: Request, device: str, found: ShownPass, parts: TheParts, ledger: TheLedger
+    request: Request, device: str, found: ShownPass, parts: TheParts, ledger: TheLedger, reader: TheReader
 ) -> Response:
-    """201 where the phone is new to the pass, 200 where it was registered; a new push token replaces the old one."""
-    body = _object(await request.body())
-    token = body.get("pushToken")
+    """201 where the phone is new to the pass, 200 where it was registered.
+
+    A new push token replaces the old one in all of the phone's registrations.
+    """
     if found is None:
         return _unauthorized()
+    token = _object(await request.body()).get("pushToken")
     if not DEVICE.fullmatch(device):
         raise MalformedRequest(what="device", why="it has 1 to 128 visible ASCII characters")
     if not isinstance(token, str) or not PUSH_TOKEN.fullmatch(token):
@@ -112,9 +115,20 @@ async def register_device(
         outcome = await ledger.passes.register(found, device=device, push_token=token, caller=_phone(request, found))
     except CardIsErased:
         return _unauthorized()
+    for serial in await with_another_token(reader, device, found.state.pass_type_id, token):
+        await _exchange_token(request, ledger, found.state.pass_type_id, serial, device, token)
     await _in_the_tables(parts, outcome.position)
     created = orjson.loads(outcome.answer)["created"]
     return Response(status_code=HTTPStatus.CREATED if created else HTTPStatus.OK)
+
+
+async def _exchange_token(
+    request: Request, ledger: Ledger, pass_type_id: str, serial: str, device: str, token: str
+) -> None:
+    other = await ledger.passes.find_apple(pass_type_id, serial)
+    if other is not None:
+        with suppress(CardIsErased):
+            await ledger.passes.exchange_token(other, device=device, push_token=token, caller=_phone(request, other))
 
 
 async def unregister_device(
@@ -131,7 +145,7 @@ async def unregister_device(
 async def _in_the_tables(parts: Parts, position: int | None) -> None:
     """The phone asks next what changed, which the tables answer. Late tables are no error of the phone's."""
     if position is not None:
-        await parts.waiter.wait_for(position, timeout_seconds=parts.settings.min_position_wait_seconds)
+        await parts.waiter.wait_for(position, timeout_seconds=TABLES_SECONDS_MAX)
 
 
 async def list_changed_passes(
@@ -168,7 +182,7 @@ async def read_pass(
 ) -> Response:
     """The pass as its card is now, whatever led here; a card that cannot be used comes as a voided pass.
 
-    Of a card whose holder was forgotten each phone that was registered gets an empty pass once, and 401 after that.
+    Of a card whose holder was forgotten each phone that was registered gets an empty pass, and an hour later 401.
     """
     if found is None:
         return _unauthorized()

@@ -114,6 +114,20 @@ class PassCommands:
 
         Raises: CardIsErased where the holder was forgotten.
         """
+        return await self._register(found, device, push_token, caller, are_new_welcome=True)
+
+    async def exchange_token(self, found: Stream, *, device: str, push_token: str, caller: Caller) -> None:
+        """A phone that is registered for the pass is reached by another push token now.
+
+        Nothing is recorded where it is not registered, or with this token.
+
+        Raises: CardIsErased where the holder was forgotten.
+        """
+        await self._register(found, device, push_token, caller, are_new_welcome=False)
+
+    async def _register(
+        self, found: Stream, device: str, push_token: str, caller: Caller, *, are_new_welcome: bool
+    ) -> Outcome:
         subject = await self._subject(found)
         registration_id = self._registration_id(found.state, device)
 
@@ -125,6 +139,8 @@ class PassCommands:
                 raise CardIsErased
             stream, now = _pass(view, found), self._clock()
             created = str(registration_id) not in stream.state.devices
+            if created and not are_new_welcome:
+                return self._decided(stream, [], caller, now, subject, {"created": False})
             events = wallet_pass.register(
                 stream.state,
                 registration_id=registration_id,

@@ -158,6 +158,25 @@ def test_a_new_push_token_replaces_the_old_one(scene: Scene) -> None:
     assert row["push_token"] == "ab12" and row["updated_at"] > row["created_at"]
 
 
+def test_a_new_push_token_counts_for_all_passes_of_the_phone_and_for_no_others(scene: Scene) -> None:
+    phone, other, (first, second, left) = scene.phone(), scene.phone(), [scene.card() for _ in range(3)]
+    carried = phone.add(scene.download(first))
+    for card in (second, left):
+        phone.add(scene.download(card))
+    other.add(scene.download(second))
+    phone.remove(next(one for one in phone.passes.values() if one.told["serialNumber"] == serial_of(scene, left)))
+    phone.push_token = "ab12"
+    assert phone.register(carried).status_code == 200
+    scene.service.catch_up()
+    assert [row["push_token"] for row in scene.registrations(first)] == ["ab12"]
+    assert {row["push_token"] for row in scene.registrations(second)} == {"ab12", other.push_token}
+    assert scene.registrations(left) == []
+
+
+def serial_of(scene: Scene, card: dict[str, Any]) -> str:
+    return str(scene.registrations(card)[0]["serial_number"])
+
+
 def test_of_many_at_once_one_creates_the_registration(scene: Scene) -> None:
     card, phone = scene.card(), scene.phone()
     carried = Phone._opened(scene.download(card))
@@ -211,9 +230,10 @@ def test_without_the_passs_token_nothing_is_told(scene: Scene) -> None:
             ("DELETE", phone._registration(shown)),
             ("GET", f"passes/{shown.path}"),
         ):
-            body = {"json": {"pushToken": "ab"}} if method == "POST" else {}
-            answer = phone.ask(method, path, shown, **body)
-            assert (answer.status_code, answer.content) == (401, b"")
+            bodies = [{"json": {"pushToken": "ab"}}, {"content": b"none"}] if method == "POST" else [{}]
+            for body in bodies:
+                answer = phone.ask(method, path, shown, **body)
+                assert (answer.status_code, answer.content) == (401, b"")
     assert len(scene.registrations(card)) == 1
 
 

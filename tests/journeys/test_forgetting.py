@@ -360,21 +360,28 @@ def test_the_phone_shows_an_empty_pass_and_is_then_a_stranger(person: Person) ->
     assert empty.value("status") == "This card was erased" and empty.value("stamps") == "–"
     for personal in (*person.secrets, person.card["card_number"], NAME.split(maxsplit=1)[0]):
         assert personal not in str(empty.told)
-    for _ in range(2):
-        assert phone.ask("GET", f"passes/{carried.path}", carried).status_code == 401
+    assert phone.ask("GET", f"passes/{carried.path}", carried).status_code == 200  # The answer may have been lost.
     assert phone.refresh() == []
     assert phone.register(carried).status_code == 401
-    assert person.service.rows("SELECT * FROM wallet_farewells") == []
+    an_hour_passes(person.service)
+    for _ in range(2):
+        assert phone.ask("GET", f"passes/{carried.path}", carried).status_code == 401
 
 
-def test_each_phone_hears_it_once_and_for_a_week_only(person: Person) -> None:
+def an_hour_passes(service: Service) -> None:
+    service.rows("UPDATE wallet_farewells SET until = until - interval '1 hour'")
+
+
+def test_each_phone_hears_it_for_an_hour_and_after_a_week_no_more(person: Person) -> None:
     service, second = person.service, Phone(person.service.http, APPLE)
     second.add(service.public.get(f"/cards/{person.card['qr_code_data']}/apple.pkpass"))
     second.refresh()
     assert ok(person.erase())["phones"] == 2
-    assert len(person.phone.refresh()) == 1 and len(service.rows("SELECT * FROM wallet_farewells")) == 1
-    service.rows("UPDATE wallet_farewells SET until = now() - interval '1 second'")
+    assert len(person.phone.refresh()) == 1
+    an_hour_passes(service)
     (carried,) = second.passes.values()
+    assert second.ask("GET", f"passes/{carried.path}", carried).status_code == 200
+    service.rows("UPDATE wallet_farewells SET until = now() - interval '1 second'")
     assert second.refresh() == []
     assert second.ask("GET", f"passes/{carried.path}", carried).status_code == 401
 
