@@ -115,20 +115,28 @@ async def register_device(
         outcome = await ledger.passes.register(found, device=device, push_token=token, caller=_phone(request, found))
     except CardIsErased:
         return _unauthorized()
+    positions = [outcome.position]
     for serial in await with_another_token(reader, device, found.state.pass_type_id, token):
-        await _exchange_token(request, ledger, found.state.pass_type_id, serial, device, token)
-    await _in_the_tables(parts, outcome.position)
+        positions.append(await _exchange_token(request, ledger, found.state.pass_type_id, serial, device, token))
+    await _in_the_tables(parts, max((one for one in positions if one is not None), default=None))
     created = orjson.loads(outcome.answer)["created"]
     return Response(status_code=HTTPStatus.CREATED if created else HTTPStatus.OK)
 
 
 async def _exchange_token(
     request: Request, ledger: Ledger, pass_type_id: str, serial: str, device: str, token: str
-) -> None:
+) -> int | None:
+    """Returns: The position of what was recorded, None where nothing was."""
     other = await ledger.passes.find_apple(pass_type_id, serial)
-    if other is not None:
-        with suppress(CardIsErased):
-            await ledger.passes.exchange_token(other, device=device, push_token=token, caller=_phone(request, other))
+    if other is None:
+        return None
+    try:
+        outcome = await ledger.passes.exchange_token(
+            other, device=device, push_token=token, caller=_phone(request, other)
+        )
+    except CardIsErased:
+        return None
+    return outcome.position
 
 
 async def unregister_device(

@@ -116,14 +116,14 @@ class PassCommands:
         """
         return await self._register(found, device, push_token, caller, are_new_welcome=True)
 
-    async def exchange_token(self, found: Stream, *, device: str, push_token: str, caller: Caller) -> None:
+    async def exchange_token(self, found: Stream, *, device: str, push_token: str, caller: Caller) -> Outcome:
         """A phone that is registered for the pass is reached by another push token now.
 
         Nothing is recorded where it is not registered, or with this token.
 
         Raises: CardIsErased where the holder was forgotten.
         """
-        await self._register(found, device, push_token, caller, are_new_welcome=False)
+        return await self._register(found, device, push_token, caller, are_new_welcome=False)
 
     async def _register(
         self, found: Stream, device: str, push_token: str, caller: Caller, *, are_new_welcome: bool
