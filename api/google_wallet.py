@@ -30,6 +30,7 @@ from wallet_sync.google_root_keys import RootKeys
 PICTURES = "/api/v1/loyalty/pictures"
 CALLBACK = "/api/v1/loyalty/google/callback"
 SEAL_CHARACTERS = 16
+WAITING_MAX = 50
 
 
 class GoogleAccountUnfit(Exception):
@@ -47,6 +48,7 @@ class GoogleWallet:
         self._sender = settings.google_callback_sender
         self._root_keys = RootKeys(settings.google_keys_url, utc_now)
         self._picture_key = _picture_key(master_key)
+        self.waiting = asyncio.Semaphore(WAITING_MAX)  # Those who want to save a card that is not there yet.
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pictures")
 
     def link(self, card_id: UUID, program_id: UUID) -> str:

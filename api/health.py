@@ -16,6 +16,7 @@ from api.system_models import Health
 from ledger.errors import StoreAway
 from projections.read_model import NAME as QUERY_TABLES
 from projections.read_model import status
+from wallet_sync import breaker
 from wallet_sync.wallet_work import backlog
 
 REASON = re.compile(r"[A-Za-z0-9 _]{1,64}")  # As Apple's and Google's are, and the names of our exceptions.
@@ -70,6 +71,9 @@ async def read_metrics(parts: TheParts) -> Response:
         wrong.labels(projection["name"]).set(projection["error"] is not None)
         lag.labels(projection["name"]).set(max(head - projection["position"], 0))
     _add_wallets(registry, await backlog(parts.reader), None if parts.apple is None else parts.apple.days_left())
+    stop = Gauge("loyalty_wallet_stopped", "1 while it refuses whatever is sent", ["provider"], registry=registry)
+    for provider in await breaker.stopped(parts.reader):
+        stop.labels(provider).set(1)
     phones = Gauge("loyalty_phone_log_lines_total", "Complaints of phones", ["about"], registry=registry)
     for about, count in parts.phone_log.items():
         phones.labels(about).set(count)

@@ -3,10 +3,10 @@
 import asyncio
 import random
 import threading
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import structlog
 from psycopg_pool import AsyncConnectionPool
@@ -26,11 +26,14 @@ from wallet_sync.apple_push import ApplePush
 from wallet_sync.apple_pushes import push_due
 from wallet_sync.farewell_pushes import push_farewells
 from wallet_sync.google_client import GoogleClient
-from wallet_sync.google_writes import keep_pace, write_due
+from wallet_sync.google_writes import compare_due, keep_pace, write_due
 from wallet_sync.subscriber import Subscriber
 from wallet_sync.upkeep import kept_up
 
 MODULE = __name__
+Pay: TypeAlias = Callable[[], Awaitable[int]]
+"""Does some of what is due; returns how much, 0 where nothing is."""
+
 IDLE_SECONDS = 0.5
 AWAY_SECONDS = 2.0
 
@@ -64,39 +67,49 @@ async def _push(settings: Settings, database_url: str, master_key: MasterKey, st
         await ledger.start()
         stack.push_async_callback(ledger.stop)
         ring: KeyRing | None = None
-        wallets: list[_Apple | _Google] = []
+        paying: list[Pay] = []
+        comparing: list[Pay] = []
         if settings.apple_pass_type_id is not None:
             ring = KeyRing(apple_key_files(settings))
-            wallets.append(_Apple(settings, ledger, master_key, ring))
+            apple = _Apple(settings, ledger, master_key, ring)
+            stack.push_async_callback(apple.close)
+            paying.append(apple.pay)
         if settings.google_issuer_id is not None:
-            wallets.append(_Google(settings, ledger, master_key))
-        for wallet in wallets:
-            stack.push_async_callback(wallet.close)
+            google = _Google(settings, ledger, master_key)
+            stack.push_async_callback(google.close)
+            paying.append(google.pay)
+            comparing.append(google.compare)
         await stack.enter_async_context(kept_up(ledger.reader, ring, utc_now))
-        async with asyncio.TaskGroup() as group:
-            for wallet in wallets:
-                group.create_task(_until_stopped(wallet, stop))
+        async with asyncio.TaskGroup() as long:
+            comparisons = [long.create_task(_until_stopped(compare, stop)) for compare in comparing]
+            async with asyncio.TaskGroup() as short:
+                for pay in paying:
+                    short.create_task(_until_stopped(pay, stop))
+            for comparison in comparisons:  # Nobody waits minutes for one: it begins anew.
+                comparison.cancel()
 
 
-async def _until_stopped(wallet: "_Apple | _Google", stop: threading.Event) -> None:
-    """Pay what is owed to one of them, whatever becomes of the other."""
+async def _until_stopped(pay: Pay, stop: threading.Event) -> None:
+    """Pay what is owed in one of these ways, whatever becomes of the others."""
     told: str | None = None
     while not stop.is_set():
         try:
-            pause, told = 0.0 if await wallet.pay() else IDLE_SECONDS, None
+            pause, told = 0.0 if await pay() else IDLE_SECONDS, None
         except (AppleKeysUnfit, GoogleAccountUnfit) as unfit:
             if told != str(unfit):
-                log.error(wallet.unfit, error=str(unfit))
+                name = "apple-wallet-unfit" if isinstance(unfit, AppleKeysUnfit) else "google-wallet-unfit"
+                log.error(name, error=str(unfit))
             pause, told = AWAY_SECONDS, str(unfit)
         except StoreAway:
+            pause = AWAY_SECONDS
+        except Exception:
+            log.exception("wallet-sync-failed")
             pause = AWAY_SECONDS
         await asyncio.sleep(pause)
 
 
 class _Apple:
     """The connection to Apple with the certificate that signs now: a new one when that is exchanged."""
-
-    unfit = "apple-wallet-unfit"
 
     def __init__(self, settings: Settings, ledger: Ledger, master_key: MasterKey, ring: KeyRing) -> None:
         self._settings = settings
@@ -127,8 +140,6 @@ class _Apple:
 class _Google:
     """The connection to Google with the account that is set now: a new one when its file is exchanged."""
 
-    unfit = "google-wallet-unfit"
-
     def __init__(self, settings: Settings, ledger: Ledger, master_key: MasterKey) -> None:
         assert settings.google_service_account is not None
         self._settings = settings
@@ -151,6 +162,15 @@ class _Google:
                 pace=partial(keep_pace, self._ledger.reader),
             )
         return await write_due(self._ledger, self._issuer, self._client, utc_now, random.Random())
+
+    async def compare(self) -> int:
+        """Compare what Google has with the cards, each night: it takes long, and writing does not wait for it.
+
+        Raises: StoreAway.
+        """
+        if self._client is None:
+            return 0
+        return await compare_due(self._ledger, self._issuer, self._client, utc_now, random.Random())
 
     async def close(self) -> None:
         if self._client is not None:

@@ -44,6 +44,10 @@ class WalletSweep(Answer):
 
 class Wallets(Answer):
     backlog: list[WalletBacklog] = Field(description="Channels that owe nothing are not listed.")
+    stopped: dict[Literal["apple", "google"], datetime] = Field(
+        examples=[{"google": EXAMPLE_TIME}],
+        description="Providers that refuse whatever is sent, and from when each is tried again with one thing.",
+    )
     sweep: WalletSweep | None = Field(description="The last one; null before the first.")
 
 

@@ -10,8 +10,10 @@ from uuid import UUID
 import structlog
 
 from ledger.commands import Ledger
+from ledger.errors import StoreAway
 from ledger.stream import Actor
 from projections.table import Queries
+from wallet_sync import breaker
 from wallet_sync.apple_push import GIVE_UP_AFTER, ApplePush, Outcome, is_mass_bad, pause_after
 from wallet_sync.wallet_work import LEASE, Owed, claim, done, failed
 
@@ -20,6 +22,7 @@ LOOK_AFTER = timedelta(hours=6)  # A phone that was woken has asked by then, if 
 ALARM_PAUSE = timedelta(minutes=5)  # Until certificate or topic may have been mended.
 ACTOR = Actor("system", "wallet-sync", "none")
 
+KNOWN_PHONE = {"accepted", "gone", "back_off"}  # Apple knows the token: host and certificate are right.
 RESOLUTION = timedelta(microseconds=1)  # Of times in the database.
 
 TOKENS = "SELECT id, push_token, updated_at FROM apple_device_registrations WHERE id = ANY(%s)"
@@ -43,12 +46,16 @@ log = structlog.get_logger("wallet_sync.apple_pushes")
 async def push_due(ledger: Ledger, push: ApplePush, clock: Callable[[], datetime], rng: random.Random) -> int:
     """Push to the phones whose time has come, each once however many of its passes changed.
 
+    Where Apple refuses the topic or calls most tokens bad, all is stopped but for a trial now and then, and no token is
+    believed to be bad until Apple has known one again.
+
     Returns: How many rows were taken; 0 where nothing is due.
 
     Raises: StoreAway. What was taken is taken again when its lease has ended.
     """
     queries = ledger.reader
-    taken = await claim(queries, "apple", BATCH)
+    room = await breaker.room(queries, "apple", BATCH)
+    taken = await claim(queries, "apple", room) if room else []
     if not taken:
         return 0
     taken += await _claim_others(queries, taken)
@@ -62,11 +69,25 @@ async def push_due(ledger: Ledger, push: ApplePush, clock: Callable[[], datetime
     await done(queries, "apple", [row for row in taken if row.id not in token_of])  # Gone from the tables by now.
     outcomes = dict(zip(by_token, await asyncio.gather(*map(push.push, by_token)), strict=True))
     bad = sum(outcome.what == "bad_token" for outcome in outcomes.values())
-    stops = is_mass_bad(len(outcomes), bad)
-    if stops:
+    answers = {outcome.what for outcome in outcomes.values()}
+    is_trial, is_well = room < BATCH, bool(answers & KNOWN_PHONE)
+    spares_bad = is_mass_bad(len(outcomes), bad) or (is_trial and not is_well)
+    if spares_bad and bad:
         log.error("apns-calls-most-tokens-bad", tokens=len(outcomes), bad=bad)
+    if (spares_bad and bad) or "stop_topic" in answers:
+        await breaker.stop(queries, "apple")
+    elif is_trial and is_well:
+        await breaker.go_on(queries, "apple")
     for token, outcome in outcomes.items():
-        await _settle(ledger, by_token[token], outcome, clock(), rng, registered_at, spares_bad=stops)
+        try:
+            await _settle(ledger, by_token[token], outcome, clock(), rng, registered_at, spares_bad=spares_bad)
+        except StoreAway:
+            raise
+        except Exception as failure:
+            log.exception("apns-answer-not-settled")
+            for row in by_token[token]:
+                name, is_over = type(failure).__name__, _is_over(row, clock())
+                await failed(queries, "apple", row, error=name, pause=ALARM_PAUSE, is_parked=is_over)
     return len(taken)
 
 
@@ -112,9 +133,15 @@ async def _settle(
         case "stop_topic" | "gone" | "bad_token":
             log.error("apns-stopped", error=error)
             for row in owed:
-                await failed(queries, "apple", row, error=error, status=outcome.status, pause=ALARM_PAUSE)
+                is_over = _is_over(row, now)
+                await failed(
+                    queries, "apple", row, error=error, status=outcome.status, pause=ALARM_PAUSE, is_parked=is_over
+                )
         case "back_off" | "retry":
             for row in owed:
-                pause = pause_after(row.failures + 1, outcome, rng) or ALARM_PAUSE
-                is_over = row.failures > 0 and now - row.owed_since > GIVE_UP_AFTER
+                pause, is_over = pause_after(row.failures + 1, outcome, rng) or ALARM_PAUSE, _is_over(row, now)
                 await failed(queries, "apple", row, error=error, status=outcome.status, pause=pause, is_parked=is_over)
+
+
+def _is_over(row: Owed, now: datetime) -> bool:
+    return row.failures > 0 and now - row.owed_since > GIVE_UP_AFTER

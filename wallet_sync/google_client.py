@@ -5,6 +5,7 @@ sees to it that one object is written by one caller at a time. Tokens and bodies
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -30,6 +31,7 @@ TIMEOUT_SECONDS = 5.0
 REFRESH_SECONDS_LEFT = 300
 CONNECTIONS_MAX = 20
 LISTED_AT_ONCE = 100
+RETRY_AFTER = re.compile(r"[0-9]{1,6}", re.ASCII)
 OVER_QUOTA = {
     "quotaExceeded",
     "rateLimitExceeded",
@@ -238,11 +240,11 @@ def _seconds(retry_after: str | None) -> float | None:
     """RFC 9110, 10.2.3: a number of seconds, or a date."""
     if retry_after is None:
         return None
-    if retry_after.strip().isdecimal():
+    if RETRY_AFTER.fullmatch(retry_after.strip()):
         return float(retry_after)
     try:
         then = parsedate_to_datetime(retry_after)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return max(0.0, (then.astimezone(UTC) - datetime.now(UTC)).total_seconds())
 

@@ -16,7 +16,7 @@ from ledger.commands.references import CardReference
 from wallet_sync.google_client import Answer, GoogleClient, GoogleRefused
 from wallet_sync.google_issuer import Issuer
 from wallet_sync.google_pass import OWNED
-from wallet_sync.wallet_work import Owed, owe_class_again
+from wallet_sync.wallet_work import Owed, keep, owe_class_again
 
 EXPECTED = "SELECT id FROM loyalty_cards WHERE program_id = %s AND google_object_id IS NOT NULL"
 OWE_AGAIN = """
@@ -38,6 +38,7 @@ async def sweep(ledger: Ledger, issuer: Issuer, client: GoogleClient, owed: Owed
     differing: list[UUID] = []
     page: str | None = None
     while True:
+        await keep(ledger.reader, "google_sweep", owed)
         try:
             objects, page = await client.objects(issuer.class_id(owed.id), page)
         except GoogleRefused as refused:

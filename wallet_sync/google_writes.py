@@ -16,8 +16,10 @@ import structlog
 
 from ledger.commands import Ledger
 from ledger.commands.references import CardReference
+from ledger.errors import StoreAway
 from ledger.stream import Actor
 from projections.table import Queries
+from wallet_sync import breaker
 from wallet_sync.google_client import Answer, GoogleClient, GoogleRefused
 from wallet_sync.google_issuer import Issuer
 from wallet_sync.google_sweep import sweep
@@ -61,47 +63,86 @@ async def write_due(
 ) -> int:
     """Write what is due: classes before the objects that need them.
 
+    Where Google refuses the account, all is stopped but for a trial now and then.
+
     Returns: How many rows were taken; 0 where nothing is due.
 
     Raises: StoreAway. What was taken is taken again when its lease has ended.
     """
-    work = _Work(ledger, issuer, client, clock, rng)
+    room = await breaker.room(ledger.reader, "google", BATCH)
+    if not room:
+        return 0
+    work = _Work(ledger, issuer, client, clock, rng, is_trial=room < BATCH)
     taken = 0
     steps: tuple[tuple[Channel, Callable[[Owed], Any]], ...] = (
         ("google_class", work.write_class),
         ("google", work.write_object),
         ("google_users", work.ask_for_users),
-        ("google_sweep", partial(sweep, ledger, issuer, client)),
     )
     # Taken before the classes are: a card is owed together with its class, so that one is there to be taken then.
-    objects = await claim(ledger.reader, "google", BATCH)
+    objects = await claim(ledger.reader, "google", room)
     for channel, step in steps:
-        rows = objects if channel == "google" else await claim(ledger.reader, channel, BATCH)
+        rows = objects if channel == "google" else await claim(ledger.reader, channel, room)
         await asyncio.gather(*(work.settle(channel, row, step) for row in rows))
         taken += len(rows)
     return taken
+
+
+async def compare_due(
+    ledger: Ledger, issuer: Issuer, client: GoogleClient, clock: Callable[[], datetime], rng: random.Random
+) -> int:
+    """Compare the next program's objects with their cards, if it is its turn: minutes for a large one, beside writing.
+
+    Returns: 1, or 0 where nothing is due.
+
+    Raises: StoreAway. What was taken is taken again when its lease has ended.
+    """
+    room = await breaker.room(ledger.reader, "google", BATCH)
+    if room < BATCH:
+        return 0
+    work = _Work(ledger, issuer, client, clock, rng, is_trial=False)
+    rows = await claim(ledger.reader, "google_sweep", 1)
+    for row in rows:
+        await work.settle("google_sweep", row, partial(sweep, ledger, issuer, client))
+    return len(rows)
 
 
 class _Work:
     """A batch's own; the first answer that nothing will work any more spares Google the rest of it."""
 
     def __init__(
-        self, ledger: Ledger, issuer: Issuer, client: GoogleClient, clock: Callable[[], datetime], rng: random.Random
+        self,
+        ledger: Ledger,
+        issuer: Issuer,
+        client: GoogleClient,
+        clock: Callable[[], datetime],
+        rng: random.Random,
+        *,
+        is_trial: bool,
     ) -> None:
         self._ledger, self._issuer, self._client, self._clock, self._rng = ledger, issuer, client, clock, rng
+        self._is_trial = is_trial
         self._stopped: Answer | None = None
 
     async def settle(self, channel: Channel, owed: Owed, step: Callable[[Owed], Any]) -> None:
         queries = self._ledger.reader
-        answer: Answer = self._stopped or await step(owed)
+        try:
+            answer: Answer = self._stopped or await step(owed)
+        except StoreAway:
+            raise
+        except Exception as failure:
+            log.exception("google-write-failed", channel=channel, id=str(owed.id))
+            answer = Answer("back_off", None, type(failure).__name__, ALARM_PAUSE.total_seconds())
         error = f"{answer.status or 'no answer'} {answer.reason or ''}".strip()
         match answer.what:
             case "done":
                 await done(queries, channel, [owed])
+                if self._is_trial:
+                    await breaker.go_on(queries, "google")
             case "back_off":
                 doubled: int = 2 ** min(owed.failures, DOUBLINGS_MAX)
                 pause = min(PAUSE_FIRST * doubled, PAUSE_MAX) * (0.5 + self._rng.random() / 2)
-                pause = max(pause, min(timedelta(seconds=answer.retry_after or 0), PAUSE_MAX))
+                pause = max(pause, timedelta(seconds=min(answer.retry_after or 0, PAUSE_MAX.total_seconds())))
                 is_over = owed.failures > 0 and self._clock() - owed.owed_since > GIVE_UP_AFTER
                 await failed(queries, channel, owed, error=error, pause=pause, is_parked=is_over)
             case "class_missing":
@@ -109,6 +150,7 @@ class _Work:
             case "stop_issuer":
                 if self._stopped is None:
                     log.error("google-stopped", error=error)
+                    await breaker.stop(queries, "google")
                 self._stopped = answer
                 await failed(queries, channel, owed, error=error, pause=ALARM_PAUSE)
             case "our_mistake":

@@ -28,6 +28,7 @@ from wallet_sync.changes import SHOWN
 NAME = "wallets"
 POLL_SECONDS = 0.5
 PAUSE_SECONDS = 1.0
+FAILED_PAUSE_SECONDS = 10.0
 VENDOR_NAMES = ("vendor-updated", "vendor-suspended", "vendor-reinstated")
 
 ENTER = "INSERT INTO projections (name) VALUES (%s) ON CONFLICT (name) DO NOTHING"
@@ -103,7 +104,7 @@ class Subscriber:
         self._program: _Program | None = None
 
     def run(self, stop: threading.Event) -> None:
-        """Follow until `stop` is set; whatever happens to the database, go on when it is back."""
+        """Follow until `stop` is set; whatever happens, go on where it was."""
         while not stop.is_set():
             try:
                 with connected(self._conninfo) as connection:
@@ -115,6 +116,10 @@ class Subscriber:
             except psycopg.Error as error:
                 log.warning("subscriber-interrupted", error=type(error).__name__, again_in_seconds=PAUSE_SECONDS)
                 stop.wait(PAUSE_SECONDS)
+            except Exception:  # An event of a newer release, say: nothing is passed over, and the lag is told.
+                log.exception("subscriber-failed", again_in_seconds=FAILED_PAUSE_SECONDS)
+                self._program = None
+                stop.wait(FAILED_PAUSE_SECONDS)
 
     def catch_up(self) -> None:
         """Take in everything that stands in the query tables by now."""

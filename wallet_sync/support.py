@@ -23,6 +23,8 @@ HINTS: Final[Mapping[str, str]] = {
     " updates on.",
     "not_saved": "The card is at Google, and in nobody's wallet: let the holder open the card's link and save it.",
     "parked": "It was given up because of {error}: mend that, then retry.",
+    "stopped": "The wallet's provider refuses whatever this service sends: the log and the system route say why. One"
+    " thing is tried from {at} on, or as soon as you retry; the rest waits for that.",
     "nobody_syncs": "Nobody has taken care of wallets since {at}: is loyalty-ledger run or sync-wallets running?",
     "failing": "The last attempt failed with {error}. The next one is at {at}.",
     "not_asked": "A phone has not asked what changed since {at}: is it on, and can it reach the service's public"
@@ -72,8 +74,14 @@ async def facts_of(queries: Queries, card_id: UUID) -> tuple[Row, list[Row]]:
     return (found[0] if found else nothing), await wallet_work.of_card(queries, card_id)
 
 
-def of_work(work: Mapping[str, Any] | None, facts: Mapping[str, Any], now: datetime) -> Verdict | None:
-    """What keeps a channel from being told; None where it was told everything."""
+def of_work(
+    work: Mapping[str, Any] | None, facts: Mapping[str, Any], now: datetime, trial_at: datetime | None
+) -> Verdict | None:
+    """What keeps a channel from being told; None where it was told everything.
+
+    Args:
+        trial_at: From when its provider is tried again, where that is stopped.
+    """
     if not facts["is_noticed"]:
         since = facts["card_changed_at"]
         return Verdict("nobody_syncs", since) if since and now - since > PATIENCE else Verdict("waiting")
@@ -83,6 +91,8 @@ def of_work(work: Mapping[str, Any] | None, facts: Mapping[str, Any], now: datet
         return Verdict("parked", error=work["last_error"])
     if work["synced"] >= work["desired"]:
         return None
+    if trial_at is not None and now - trial_at <= PATIENCE:
+        return Verdict("stopped", trial_at)
     tried_at, due_at = work["last_tried_at"], work["due_at"]
     if now - due_at > PATIENCE and (tried_at is None or now - tried_at > PATIENCE):
         return Verdict("nobody_syncs", due_at)
@@ -92,15 +102,21 @@ def of_work(work: Mapping[str, Any] | None, facts: Mapping[str, Any], now: datet
 
 
 def of_phone(
-    work: Mapping[str, Any] | None, facts: Mapping[str, Any], registered_at: datetime, now: datetime
+    work: Mapping[str, Any] | None,
+    facts: Mapping[str, Any],
+    registered_at: datetime,
+    now: datetime,
+    *,
+    trial_at: datetime | None,
 ) -> Verdict:
     """What is the matter with one phone that registered for the pass.
 
     Args:
         work: The phone's row; None while its registration was not noticed.
         registered_at: When it last did so.
+        trial_at: From when Apple is tried again, where it is stopped.
     """
-    if (verdict := of_work(work, facts, now)) is not None:
+    if (verdict := of_work(work, facts, now, trial_at)) is not None:
         return verdict
     assert work is not None
     is_told = work["last_tried_at"] is not None and work["last_tried_at"] >= registered_at
@@ -127,13 +143,20 @@ def of_apple(phones: Sequence[Verdict], *, is_on: bool, can_sign: bool, is_issue
 
 
 def of_google(
-    works: Iterable[Mapping[str, Any]], facts: Mapping[str, Any], now: datetime, *, is_on: bool, is_saved: bool | None
+    works: Iterable[Mapping[str, Any]],
+    facts: Mapping[str, Any],
+    now: datetime,
+    *,
+    is_on: bool,
+    is_saved: bool | None,
+    trial_at: datetime | None,
 ) -> Verdict:
     """What is the matter with a card in Google Wallet.
 
     Args:
         works: The rows of the card and of its program's class.
         is_saved: What Google confirmed; None where the card was never to be there.
+        trial_at: From when Google is tried again, where it is stopped.
     """
     if not is_on:
         return Verdict("off")
@@ -141,8 +164,8 @@ def of_google(
         return Verdict("not_issued")
     found = list(works)
     if not found:
-        return of_work(None, facts, now) or Verdict("waiting")
-    matters = [verdict for row in found if (verdict := of_work(row, facts, now)) is not None]
+        return of_work(None, facts, now, trial_at) or Verdict("waiting")
+    matters = [verdict for row in found if (verdict := of_work(row, facts, now, trial_at)) is not None]
     if matters:
         return worst(matters)
     return Verdict("up_to_date", max(row["last_done_at"] for row in found)) if is_saved else Verdict("not_saved")

@@ -53,13 +53,13 @@ WITH night AS (
     RETURNING 1
 ), at_google AS (
     UPDATE wallet_work SET desired = desired + 1, owed_since = now(), due_at = now(), failures = 0, is_parked = false
-    FROM night WHERE channel = 'google_sweep' AND synced >= desired
+    FROM night WHERE channel = 'google_sweep' AND (synced >= desired OR is_parked)
 )
 INSERT INTO wallet_work AS w (channel, id, desired, synced)
 SELECT 'program', program_id, 1, 0 FROM (SELECT DISTINCT program_id FROM wallet_passes) p, night
 ON CONFLICT (channel, id) DO UPDATE SET
     desired = w.desired + 1, owed_since = now(), due_at = now(), failures = 0, is_parked = false
-WHERE w.synced >= w.desired
+WHERE w.synced >= w.desired OR w.is_parked
 RETURNING id
 """
 # Days before a certificate ends: one line in the log for each.

@@ -18,6 +18,7 @@ Channel: TypeAlias = Literal["apple", "google", "google_class", "google_users", 
 
 LEASE = timedelta(seconds=60)
 TIMES_AGAIN_MAX = 3
+ERROR_CHARACTERS_MAX = 500
 
 CLAIM = """
 WITH due AS (
@@ -30,6 +31,7 @@ UPDATE wallet_work w SET leased_until = now() + %(lease)s, last_tried_at = now()
 WHERE w.channel = due.channel AND w.id = due.id
 RETURNING w.id, w.card_id, w.desired, w.failures, w.owed_since
 """
+KEEP = "UPDATE wallet_work SET leased_until = now() + %(lease)s WHERE channel = %(channel)s AND id = %(id)s"
 DONE = """
 UPDATE wallet_work w SET synced = greatest(w.synced, n.revision), failures = 0, last_error = NULL,
     last_status = %(status)s, last_done_at = now(), leased_until = NULL, look_again_at = CASE
@@ -46,7 +48,9 @@ OWE_CLASS_AGAIN = """
 UPDATE wallet_work SET synced = 0, due_at = now(), owed_since = now()
 WHERE channel = 'google_class' AND id = %s AND synced >= desired
 """
+# A provider that is stopped is tried at once too.
 RETRY = """
+WITH trial AS (UPDATE paces SET next_at = now() WHERE name LIKE '%% stopped')
 UPDATE wallet_work SET is_parked = false, failures = 0, due_at = now(), owed_since = now()
 WHERE synced < desired AND (is_parked OR failures > 0) AND (%(card)s::uuid IS NULL OR card_id = %(card)s)
 RETURNING id
@@ -85,6 +89,11 @@ class Owed:
     owed_since: datetime
 
 
+async def keep(queries: Queries, channel: Channel, owed: Owed) -> None:
+    """It is ours for another minute: who works for longer says so in time."""
+    await queries.rows(KEEP, {"channel": channel, "id": owed.id, "lease": LEASE})
+
+
 async def claim(queries: Queries, channel: Channel, limit: int) -> list[Owed]:
     """Up to so many rows whose time has come, ours for a minute."""
     asked = {"channel": channel, "limit": limit, "lease": LEASE}
@@ -121,7 +130,8 @@ async def failed(
     status: int | None = None,
 ) -> None:
     """Again after the pause. A parked row waits for `retry`, or for the next change of what it is about."""
-    told: Mapping[str, Any] = {"channel": channel, "id": owed.id, "error": error, "pause": pause, "status": status}
+    said = error.replace("\0", "")[:ERROR_CHARACTERS_MAX]  # Some of it is another's words.
+    told: Mapping[str, Any] = {"channel": channel, "id": owed.id, "error": said, "pause": pause, "status": status}
     await queries.rows(FAILED, {**told, "is_parked": is_parked})
 
 

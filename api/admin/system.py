@@ -10,6 +10,7 @@ from api.dependencies import AdminOrAuditor, TheParts
 from api.system_models import System
 from projections.proofs.checkpoints import read_newest
 from projections.read_model import status
+from wallet_sync import breaker
 from wallet_sync.upkeep import last_sweep
 from wallet_sync.wallet_work import backlog
 
@@ -38,6 +39,10 @@ async def read_system(_: AdminOrAuditor, parts: TheParts) -> Any:
         },
         "last_check": await last_check(parts.reader),
         "commands_waiting": parts.ledger.committer.waiting,
-        "wallets": {"backlog": await backlog(parts.reader), "sweep": await last_sweep(parts.reader)},
+        "wallets": {
+            "backlog": await backlog(parts.reader),
+            "stopped": await breaker.stopped(parts.reader),
+            "sweep": await last_sweep(parts.reader),
+        },
         "apple_certificate_days_left": None if parts.apple is None else parts.apple.days_left(),
     }

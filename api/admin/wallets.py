@@ -21,7 +21,7 @@ from ledger.commands.references import CardReference
 from ledger.ids import wallet_pass_id
 from ledger.reader import Reader
 from projections import apple_device_registrations
-from wallet_sync import support, wallet_work
+from wallet_sync import breaker, support, wallet_work
 from wallet_sync.support import HINTS, Verdict
 
 router = APIRouter(tags=["wallets"], route_class=StrictRoute)
@@ -47,11 +47,12 @@ async def read_card_wallet(
     reader, language = parts.reader, negotiate(accept_language)
     status = await _status(reader, card_id)
     facts, work = await support.facts_of(reader, card_id)
+    stopped = await breaker.stopped(reader)
     told: dict[str, Any] = {
         "card_id": card_id,
         "status": status,
-        "apple": await _apple(parts, card_id, facts, {row["id"]: row for row in work}, language),
-        "google": await _google(parts, card_id, facts, language),
+        "apple": await _apple(parts, card_id, facts, {row["id"]: row for row in work}, stopped.get("apple"), language),
+        "google": await _google(parts, card_id, facts, stopped.get("google"), language),
         "complaints_of_all_phones": dict(parts.phone_log),
     }
     if status == "erased":
@@ -61,14 +62,19 @@ async def read_card_wallet(
 
 
 async def _apple(
-    parts: Parts, card_id: UUID, facts: Mapping[str, Any], work: Mapping[UUID, Mapping[str, Any]], language: Language
+    parts: Parts,
+    card_id: UUID,
+    facts: Mapping[str, Any],
+    work: Mapping[UUID, Mapping[str, Any]],
+    trial_at: datetime | None,
+    language: Language,
 ) -> dict[str, Any]:
     now, key = utc_now(), parts.master_key.derive("device digests")
     issued = await parts.reader.stream(wallet_pass_id(card_id))
     phones, verdicts = [], []
     for row in await apple_device_registrations.list_of_card(parts.reader, card_id):
         owed = work.get(row["id"])
-        verdict = support.of_phone(owed, facts, row["updated_at"], now)
+        verdict = support.of_phone(owed, facts, row["updated_at"], now, trial_at=trial_at)
         verdicts.append(verdict)
         digest = hmac.digest(key, row["device_library_identifier"].encode(), "sha256").hex()[:DIGEST_CHARACTERS]
         registered = {"registered_at": row["created_at"], "push_token_since": row["updated_at"]}
@@ -88,13 +94,16 @@ async def _apple(
     }
 
 
-async def _google(parts: Parts, card_id: UUID, facts: Mapping[str, Any], language: Language) -> dict[str, Any]:
+async def _google(
+    parts: Parts, card_id: UUID, facts: Mapping[str, Any], trial_at: datetime | None, language: Language
+) -> dict[str, Any]:
     issued = await parts.reader.stream(wallet_pass_id(card_id))
     object_id = None if issued is None else issued.state.google_object_id
     is_saved = None if issued is None or object_id is None else issued.state.is_saved_at_google
     program_id = None if issued is None else issued.parent_id
     rows = await wallet_work.at_google(parts.reader, card_id, program_id)
-    verdict = support.of_google(rows.values(), facts, utc_now(), is_on=parts.google is not None, is_saved=is_saved)
+    is_on = parts.google is not None
+    verdict = support.of_google(rows.values(), facts, utc_now(), is_on=is_on, is_saved=is_saved, trial_at=trial_at)
     return _judged(verdict, language) | {
         "object_id": object_id,
         "is_saved": is_saved,

@@ -14,6 +14,7 @@ from api.bodies import StrictRoute
 from api.dependencies import Parts, Public, TheLedger, TheParts, TheReader, public_caller
 from api.errors import GoogleCallbackRefused, GoogleWalletOff, GoogleWalletUnavailable, NotFoundHere
 from api.google_wallet import GoogleAccountUnfit, GoogleWallet
+from api.middleware import leave_place
 from api.openapi import responses
 from api.public.cards import QrToken, held
 from ledger import errors
@@ -22,6 +23,7 @@ from wallet_sync.google_callback import CallbackRefused
 
 WRITTEN_SECONDS_MAX = 10.0
 WRITTEN_POLL_SECONDS = 0.05
+WRITTEN_POLL_SECONDS_MAX = 0.5
 
 # One failure may be that its class was still on its way.
 IS_WRITTEN = "SELECT synced > 0, is_parked OR failures > 1 FROM wallet_work WHERE channel = 'google' AND id = %s"
@@ -78,7 +80,7 @@ async def save_to_google(
         object_id=google.issuer.object_id(card_id),
         caller=public_caller(request, card["vendor_id"]),
     )
-    await _written(reader, card_id)
+    await _written(request, reader, google, card_id)
     try:
         url = google.link(card_id, program_id)
     except GoogleAccountUnfit as unfit:
@@ -139,17 +141,22 @@ def _google(parts: Parts) -> GoogleWallet:
     return parts.google
 
 
-async def _written(reader: Reader, card_id: UUID) -> None:
-    """Wait until the object is at Google.
+async def _written(request: Request, reader: Reader, google: GoogleWallet, card_id: UUID) -> None:
+    """Wait until the object is at Google, beside a limited number of others; tills have their own places.
 
-    Raises: GoogleWalletUnavailable where that failed, or takes too long.
+    Raises: GoogleWalletUnavailable where that failed, takes too long, or too many wait.
     """
-    until = time.monotonic() + WRITTEN_SECONDS_MAX
-    while time.monotonic() < until:
-        rows = await reader.rows(IS_WRITTEN, (card_id,))
-        if rows and rows[0][0]:
-            return
-        if rows and rows[0][1]:
-            break
-        await asyncio.sleep(WRITTEN_POLL_SECONDS)
+    if google.waiting.locked():
+        raise GoogleWalletUnavailable
+    leave_place(request.scope)
+    until, pause = time.monotonic() + WRITTEN_SECONDS_MAX, WRITTEN_POLL_SECONDS
+    async with google.waiting:
+        while time.monotonic() < until:
+            rows = await reader.rows(IS_WRITTEN, (card_id,))
+            if rows and rows[0][0]:
+                return
+            if rows and rows[0][1]:
+                break
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, WRITTEN_POLL_SECONDS_MAX)
     raise GoogleWalletUnavailable

@@ -210,7 +210,7 @@ def test_what_was_given_up_is_listed_a_page_at_a_time_and_tried_again(scene: Sce
 
 
 def test_the_service_tells_days_left_and_when_it_swept(scene: Scene) -> None:
-    assert ok(scene.service.admin.get("/system"))["wallets"] == {"backlog": [], "sweep": None}
+    assert ok(scene.service.admin.get("/system"))["wallets"] == {"backlog": [], "stopped": {}, "sweep": None}
     assert "loyalty_apple_certificate_days_left 394.0" in scene.service.http.get("/metrics").text
     card, before = scene.card(), datetime.now(UTC)
     with scene.syncing():

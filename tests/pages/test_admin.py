@@ -117,6 +117,15 @@ def test_health_shows_why_wallets_wait_and_tries_again(admin: Person, service: S
     service.rows("DELETE FROM wallet_work WHERE card_id = %s", card["id"])
 
 
+def test_health_says_when_a_wallets_provider_refuses_everything(admin: Person, service: Service) -> None:
+    service.rows("INSERT INTO paces (name, next_at) VALUES ('google stopped', now()) RETURNING name")
+    page = admin.opens("/admin/health")
+    expect(page.get_by_text("Google Wallet stands still")).to_be_visible()
+    service.rows("DELETE FROM paces RETURNING name")
+    page.reload()
+    expect(page.get_by_text("Google Wallet stands still")).to_have_count(0)
+
+
 def test_health_says_when_something_stands_still(admin: Person, service: Service) -> None:
     service.rows("INSERT INTO projections (name, position, error) VALUES ('a_follower', 3, 'position 4: KeyError')")
     try:

@@ -36,7 +36,7 @@ from wallet_sync.apple_key_ring import KeyRing
 from wallet_sync.apple_pushes import push_due
 from wallet_sync.dev_certificates import DevCertificates
 from wallet_sync.google_callback import root_keys
-from wallet_sync.google_writes import write_due
+from wallet_sync.google_writes import compare_due, write_due
 from wallet_sync.subscriber import ENTER, NAME, Subscriber, advance
 
 BESIDE_SECONDS = 0.005
@@ -45,6 +45,7 @@ PASS_TIME = """
 UPDATE wallet_work SET due_at = due_at - %(by)s, owed_since = owed_since - %(by)s, leased_until = leased_until - %(by)s
 WHERE synced < desired OR leased_until IS NOT NULL
 """
+PASS_STOPS = "UPDATE paces SET next_at = next_at - %(by)s WHERE name LIKE '%% stopped'"
 OWED = "SELECT count(*), count(*) FILTER (WHERE is_parked) FROM wallet_work WHERE synced < desired"
 FORGET = "DELETE FROM wallet_work WHERE channel <> 'nudge'"
 
@@ -133,7 +134,11 @@ class Machine:
         return lambda: push_due(self.parts.ledger, push, utc_now, random.Random(1))
 
     def writing(self, line: WriteOver) -> Pay:
-        return lambda: write_due(self.parts.ledger, self.google.issuer, line, utc_now, random.Random(1))
+        async def write_and_compare() -> int:
+            given = self.parts.ledger, self.google.issuer, line, utc_now, random.Random(1)
+            return await write_due(*given) + await compare_due(*given)
+
+        return write_and_compare
 
     def both(self, workers: Sequence["Worker"], fate: str) -> None:
         """At once."""
@@ -194,11 +199,14 @@ class Machine:
         return row[0], row[1]
 
     def time_passes(self, seconds: float) -> None:
-        self.db.execute(PASS_TIME, {"by": timedelta(seconds=seconds)})
+        by = {"by": timedelta(seconds=seconds)}
+        self.db.execute(PASS_TIME, by)
+        self.db.execute(PASS_STOPS, by)
 
     def forget(self) -> None:
         """Nothing is owed for earlier schedules' cards, nor ever will be."""
         self.db.execute(FORGET)
+        self.db.execute("DELETE FROM paces")
         self.db.execute("DELETE FROM wallet_passes")
 
     def close(self) -> None:
