@@ -98,9 +98,9 @@ async def compare_due(
     Raises: StoreAway. What was taken is taken again when its lease has ended.
     """
     room = await breaker.room(ledger.reader, "google", BATCH)
-    if room < BATCH:
+    if not room:
         return 0
-    work = _Work(ledger, issuer, client, clock, rng, is_trial=False)
+    work = _Work(ledger, issuer, client, clock, rng, is_trial=room < BATCH)
     rows = await claim(ledger.reader, "google_sweep", 1)
     for row in rows:
         await work.settle("google_sweep", row, partial(sweep, ledger, issuer, client))

@@ -95,6 +95,10 @@ FOUND_AT_GOOGLE: dict[str, Schedule] = {
         Step("answer", 0, "ok"),
     ),
     "a class vanished that nobody wrote to before the night": (Step("class vanishes"), Step("night")),
+    "the account was refused when nothing but the comparison was due": (
+        Step("night", number=5),
+        Step("write", 1, "403", number=5),
+    ),
 }
 STEADY_CHUNKS = 1
 MANY, MANY_CHUNKS = 100, 50  # For each wallet.
