@@ -156,7 +156,8 @@ def test_ten_stamps_within_a_second_are_one_write(scene: Scene) -> None:
             ok(scene.till.stamp(card["id"]))
         eventually(lambda: scene.balance(card) == {"string": "10/10"})
         time.sleep(QUIET)
-        assert scene.google.calls[before:] == ["PATCH loyaltyObject"]
+        writes = [call for call in scene.google.calls[before:] if not call.startswith("GET")]  # Beside the comparison.
+        assert writes == ["PATCH loyaltyObject"]
 
 
 def test_a_reward_rings_and_a_stamp_does_not(scene: Scene) -> None:
