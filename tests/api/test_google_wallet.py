@@ -384,8 +384,8 @@ def test_what_drifted_is_put_right_each_night(scene: Scene) -> None:
         eventually(lambda: len(scene.google.held["loyaltyObject"]) == 3)
         writes = [call for call in scene.google.calls[before:] if call == "PATCH loyaltyObject"]
         assert len(writes) == 2
-    owed = "SELECT count(*) AS n FROM wallet_work WHERE channel = 'google_sweep' AND synced < desired"
-    assert scene.service.rows(owed) == [{"n": 0}]
+        owed = "SELECT count(*) AS n FROM wallet_work WHERE channel = 'google_sweep' AND synced < desired"
+        eventually(lambda: scene.service.rows(owed) == [{"n": 0}])
 
 
 def test_a_class_that_vanished_is_made_again_each_night_and_its_cards_are_compared_then(scene: Scene) -> None:
