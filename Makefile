@@ -1,6 +1,8 @@
 # `make run` and `make test` need only make and Python ≥ 3.11. uv is used when it is there, else put into .venv by pip.
 PY ?= python3
 BIN := .venv/bin
+# Our commands are started many times: they are compiled at the first start, and what they import when it is installed.
+unexport PYTHONDONTWRITEBYTECODE
 UV := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 
 .DEFAULT_GOAL := help
@@ -11,7 +13,7 @@ help: ## What can be made
 
 .venv/.ok: pyproject.toml uv.lock
 	@command -v uv >/dev/null || [ -x $(BIN)/uv ] || { $(PY) -m venv .venv && $(BIN)/pip install -q uv; }
-	@$(UV) sync -q --frozen --inexact --python $(PY)
+	@$(UV) sync -q --frozen --inexact --compile-bytecode --python $(PY)
 	@touch $@
 
 setup: .venv/.ok ## Install everything into .venv

@@ -41,7 +41,6 @@ from tests.callers import ADMIN_KEY, AUDITOR_KEY, PUBLIC, Admin, Client, Till
 from tests.clock import PATIENCE_SECONDS, eventually
 
 MASTER_KEY = MasterKey(bytes(range(32)))
-NOT_INHERITED = ("LOYALTY_", "PYTHONDONTWRITEBYTECODE")
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 PORTS = iter(range(20_000 + 1_000 * (WORKER % 12), 32_000))
 
@@ -191,8 +190,7 @@ class ServiceProcess(Served):
         self._command = command
         self.log = log
         self._environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(NOT_INHERITED)},
-            "PYTHONPYCACHEPREFIX": str(log.parent / "bytecode"),  # As installed: compiled at the first start.
+            **{name: value for name, value in os.environ.items() if not name.startswith("LOYALTY_")},
             "LOYALTY_ADMIN_KEY": ADMIN_KEY,
             "LOYALTY_AUDITOR_KEY": AUDITOR_KEY,
             "LOYALTY_MASTER_KEY": MASTER_KEY.to_base64(),

@@ -26,7 +26,6 @@ DISKS: dict[str, dict[str, str]] = {
     # Each flush is waited for a millisecond longer, as by block storage in a cloud.
     "slow": {"commit_delay": "1000", "commit_siblings": "0"},
 }
-COMPILED = {"PYTHONPYCACHEPREFIX": ""}  # Where it always is: a start is not what is measured.
 START_SECONDS = 30.0
 CAUGHT_UP_SECONDS = 120.0
 SEALED_SECONDS = 1_800  # Ten million events from the beginning, beside a projector.
@@ -55,7 +54,7 @@ def service(database_url: str, *command: str, **environment: str) -> Iterator[Se
     """`loyalty-ledger` with this subcommand, as its users run it."""
     with TemporaryDirectory() as directory:
         log = Path(directory) / "service.log"
-        with service_process(log, database_url, command=(REAL, *command), **COMPILED, **environment) as process:
+        with service_process(log, database_url, command=(REAL, *command), **environment) as process:
             try:
                 yield process
             finally:

@@ -23,7 +23,6 @@ from ledger.stream import digest, first_prev
 from migrations.local_postgres import LocalPostgres
 from projections.proofs.sealer import Sealer
 from tests.benchmarks.population import Place, populate
-from tests.benchmarks.servers import COMPILED
 from tests.callers import Till, ok
 from tests.clock import eventually
 from tests.databases import BIN_DIR, directory_for_servers
@@ -95,7 +94,7 @@ class Watched:
 @pytest.fixture
 def watched(tmp_path: Path) -> Iterator[Watched]:
     key_file = tmp_path / "sealing_key"
-    environment = {"LOYALTY_SEALING_KEY_FILE": str(key_file), **COMPILED}
+    environment = {"LOYALTY_SEALING_KEY_FILE": str(key_file)}
     with directory_for_servers(in_memory=False) as directory:
         server = LocalPostgres(directory / "durable", bin_dir=BIN_DIR)
         try:
