@@ -126,7 +126,8 @@ def main() -> None:
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C too: what a shell starts in the background is deaf to it.
+        signal.signal(number, signal.default_int_handler)
     found = read_settings()
     try:
         with providers(FOLDER.resolve(), f"http://{found.host}:{found.port}") as arrivals:
