@@ -30,7 +30,7 @@ log = structlog.get_logger("api.child")
 
 
 class Child:
-    """A process that runs a module of ours, from `start` to `stop`.
+    """A process that runs a module of ours, until `stop`.
 
     Args:
         module: What it runs; its `main` calls `told`.
@@ -57,30 +57,21 @@ class Child:
         self._started_at = 0.0
         self._restarts = 0
 
-    def start(self) -> None:
-        self._started_at = time.monotonic()
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", self._module],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is for us: it ends when we do, once the last request is answered.
-        )
-        assert self._process.stdin is not None
-        with suppress(BrokenPipeError):  # It died at once; `revive` finds that out.
-            self._process.stdin.write(self._told)
-            self._process.stdin.flush()
+    def keep_running(self) -> None:
+        """Start it, also again if it died; a no-op while it lives.
 
-    def revive(self) -> None:
-        """Start it again if it died; a no-op while it lives."""
-        if self._process is None or self._process.poll() is None:
-            return
-        if time.monotonic() - self._started_at >= RESTART_SECONDS:
+        Raises:
+            OSError: The system has no place for another process. Safe to ask again.
+        """
+        if self._process is None:
+            self._start()
+        elif self._process.poll() is not None and time.monotonic() - self._started_at >= RESTART_SECONDS:
             self._restarts += 1
             log.error(
                 "child-died", module=self._module, error=f"exit {self._process.returncode}", restarts=self._restarts
             )
             self._close()
-            self.start()
+            self._start()
 
     def stop(self) -> None:
         """Let it finish its batch and give its lease back."""
@@ -92,6 +83,23 @@ class Child:
         except subprocess.TimeoutExpired:
             self._process.kill()  # Nothing is lost: a batch is a transaction.
             self._process.wait()
+
+    def _start(self) -> None:
+        self._started_at = time.monotonic()
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", self._module],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            # Ctrl-C is for us: it ends when we do, once the last request is answered. In a session of its own it would
+            # have a fair share however nice it is: where Linux groups by session, niceness counts inside of one.
+            process_group=0,
+        )
+        ours = os.getpriority(os.PRIO_PROCESS, 0)
+        os.setpriority(os.PRIO_PROCESS, self._process.pid, ours + NICENESS)  # From its first import.
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):  # It died at once; the next look finds that out.
+            self._process.stdin.write(self._told)
+            self._process.stdin.flush()
 
     def _close(self) -> None:
         assert self._process is not None and self._process.stdin is not None
@@ -110,12 +118,11 @@ class Told:
 
 
 def told() -> Told:
-    """Read what the parent wrote, and be what it asks for: quiet, polite, gone when it is gone."""
+    """Read what the parent wrote, and be what it asks for: quiet, and gone when it is gone."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     database_url, (key, before), log_format, log_level, more = orjson.loads(sys.stdin.buffer.readline())
     configure(log_format, log_level)
-    os.nice(NICENESS)
     threading.Thread(target=_stop_with_input, args=(stop,), daemon=True).start()
     given = MasterKey(MasterKey.from_base64(key).key, None if before is None else MasterKey.from_base64(before))
     with psycopg.connect(database_url, autocommit=True, connect_timeout=5) as connection:

@@ -64,8 +64,6 @@ def run_all(settings: Settings, database: Database, *, projects: bool, ready: Ca
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     server = Server(_config(settings, create_app(settings, database.keys, database.url)))
     try:
-        for child in children:
-            child.start()
         # On the loop that uvicorn gives its workers too: uvloop, where it is to be had.
         with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
             runner.run(_serve(server, settings, database, children, ready))
@@ -83,7 +81,7 @@ async def _serve(
     children: Sequence[Child],
     ready: Callable[[str], None],
 ) -> None:
-    revival = asyncio.create_task(_keep_alive(database, children))
+    revival = asyncio.create_task(_keep_alive(server, database, children))
     announcement = asyncio.create_task(_announce(server, settings, ready))
     try:
         await server.serve()
@@ -92,10 +90,11 @@ async def _serve(
         announcement.cancel()
 
 
-async def _keep_alive(database: Database, children: Sequence[Child]) -> None:
+async def _keep_alive(server: uvicorn.Server, database: Database, children: Sequence[Child]) -> None:
     """The embedded server and the children, back within a moment.
 
-    The server is started from this, the main thread: its life is tied to it.
+    The embedded server is started from this, the main thread: its life is tied to it. Children begin once tills are
+    served: earlier, their start would take the processors from ours.
     """
     while True:
         await asyncio.sleep(REVIVE_SECONDS)
@@ -104,10 +103,10 @@ async def _keep_alive(database: Database, children: Sequence[Child]) -> None:
         except Exception as error:
             log.error("database-not-revived", error=type(error).__name__)
         try:
-            for child in children:
-                child.revive()
+            for child in children if server.started else ():
+                child.keep_running()
         except OSError as error:
-            log.error("child-not-revived", error=type(error).__name__)
+            log.error("child-not-started", error=type(error).__name__)
 
 
 async def _announce(server: uvicorn.Server, settings: Settings, ready: Callable[[str], None]) -> None:

@@ -1,6 +1,7 @@
 """One process or several, on the same kind of loop; and both ways of stopping it end in order."""
 
 import asyncio
+import os
 import signal
 from collections.abc import Iterator
 from typing import Any
@@ -62,9 +63,15 @@ def test_it_ends_in_order_when_it_is_told_to(stopped: ServiceProcess, how: signa
 
 
 def projector_of(served: ServiceProcess) -> psutil.Process:
+    """It starts a moment after the service answers."""
     assert served.process is not None
-    children = psutil.Process(served.process.pid).children()
-    (projector,) = (child for child in children if "api.projecting" in child.cmdline())
+    parent = psutil.Process(served.process.pid)
+
+    def found() -> list[psutil.Process]:
+        return [child for child in parent.children() if "api.projecting" in child.cmdline()]
+
+    eventually(found)
+    (projector,) = found()
     return projector
 
 
@@ -72,6 +79,16 @@ def holder(served: ServiceProcess) -> str | None:
     """Who keeps the tables up."""
     name: str | None = served.rows("SELECT holder FROM projections WHERE name = 'query_tables'")[0]["holder"]
     return name
+
+
+def test_tills_come_before_what_follows(stopped: ServiceProcess) -> None:
+    served = stopped.start().ready()
+    assert served.process is not None
+    ours, follows = served.process.pid, projector_of(served)
+    assert follows.nice() > psutil.Process(ours).nice()
+    assert os.getsid(follows.pid) == os.getsid(ours)  # Where Linux groups by session, niceness counts inside of one.
+    assert os.getpgid(follows.pid) != os.getpgid(ours)  # Ctrl-C is for us alone.
+    served.kill()
 
 
 def test_a_projector_that_died_is_started_again(stopped: ServiceProcess) -> None:
