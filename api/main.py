@@ -4,11 +4,13 @@ import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 from psycopg_pool import AsyncConnectionPool
+from starlette.routing import BaseRoute
 
 from api import health, openapi, problem_pages, problems
 from api.admin import balances as admin_balances
@@ -81,6 +83,7 @@ ADMIN = (
     admin_system,
 )
 TILL = (stamps, points, redemptions)
+TILL_ROUTES = {route.path: route for noun in TILL for route in noun.router.routes if isinstance(route, APIRoute)}
 VENDOR = (programs, cards, customers, adjustments, entries, decisions, events, pins, api_keys, stats)
 PUBLIC = (public_programs, public_cards, public_passes, public_checkpoint, public_google, apple_web_service)
 PAGES = (
@@ -208,21 +211,11 @@ def create_app(settings: Settings, keys: Keys, conninfo: str) -> FastAPI:
         docs_url=None,  # Theirs load scripts from elsewhere into our origin; ours are `api.pages.api_docs`.
         redoc_url=None,
     )
-    till_routes = {route.path: route for noun in TILL for route in noun.router.routes if isinstance(route, APIRoute)}
-    app.router.routes.extend(till_routes.values())
-    for prefix, nouns in (("admin", ADMIN), ("vendor", VENDOR), ("", PUBLIC)):
-        router = APIRouter(prefix="/".join(part for part in ("/api/v1", prefix, "loyalty") if part))
-        for noun in nouns:
-            router.include_router(noun.router)
-        app.include_router(router)
-    app.include_router(health.router)
-    app.include_router(problem_pages.router)
-    for pages in PAGES:
-        app.include_router(pages.router)
+    app.router.routes.extend([*TILL_ROUTES.values(), *_other_routes()])
     problems.install(app)
     openapi.install(app, TAGS)
     # The last added is the outermost.
-    app.add_middleware(StraightToTheTill, routes=till_routes)
+    app.add_middleware(StraightToTheTill, routes=TILL_ROUTES)
     app.add_middleware(
         BodyLimit,
         bytes_max=settings.body_bytes_max,
@@ -235,6 +228,18 @@ def create_app(settings: Settings, keys: Keys, conninfo: str) -> FastAPI:
     app.add_middleware(Admission, in_flight_max=settings.in_flight_max, is_waiting=is_waiting)
     app.add_middleware(Requests, public_url=settings.public_url)
     return app
+
+
+@cache
+def _other_routes() -> list[BaseRoute]:
+    """The same in each application: what FastAPI works out about a route when it first meets it, it keeps there."""
+    router = APIRouter(generate_unique_id_function=openapi.operation_id)
+    for prefix, nouns in (("/admin", ADMIN), ("/vendor", VENDOR), ("", PUBLIC)):
+        for noun in nouns:
+            router.include_router(noun.router, prefix=f"/api/v1{prefix}/loyalty")
+    for pages in (health, problem_pages, *PAGES):
+        router.include_router(pages.router)
+    return router.routes
 
 
 def _calm_the_garbage_collector() -> None:
