@@ -7,7 +7,7 @@ digest of each event is part of the next one, so that no byte of a history can c
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
 from hashlib import sha256
 from typing import Any, Literal, TypeAlias, get_args, get_type_hints
 from uuid import UUID
@@ -154,11 +154,18 @@ def digest(stream_id: UUID, version: int, name: str, state: bytes) -> str:
 
     Lengths are 8 bytes big-endian, the version too. Over stored bytes, so no question of JSON canonicalisation arises.
     """
-    hasher = sha256(b"\x00")
-    for part in (stream_id.bytes, version.to_bytes(8, "big"), name.encode(), state):
-        hasher.update(len(part).to_bytes(8, "big"))
-        hasher.update(part)
-    return hasher.hexdigest()
+    of, number = stream_id.bytes, version.to_bytes(8, "big")
+    parts = (b"\x00", _length(of), of, _length(number), number, _measured(name), _length(state), state)
+    return sha256(b"".join(parts)).hexdigest()  # In one piece: it takes half the time.
+
+
+def _length(part: bytes) -> bytes:
+    return len(part).to_bytes(8, "big")
+
+
+@lru_cache(maxsize=512)
+def _measured(name: str) -> bytes:
+    return _length(name.encode()) + name.encode()
 
 
 class _Written(msgspec.Struct):
