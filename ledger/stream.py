@@ -154,9 +154,14 @@ def digest(stream_id: UUID, version: int, name: str, state: bytes) -> str:
 
     Lengths are 8 bytes big-endian, the version too. Over stored bytes, so no question of JSON canonicalisation arises.
     """
-    of, number = stream_id.bytes, version.to_bytes(8, "big")
+    return hashed(stream_id.bytes, version, name, state).hex()
+
+
+def hashed(of: bytes, version: int, name: str, state: bytes) -> bytes:
+    """The digest as its 32 bytes, by the 16 bytes of a stream's id: for those who hash millions."""
+    number = version.to_bytes(8, "big")
     parts = (b"\x00", _length(of), of, _length(number), number, _measured(name), _length(state), state)
-    return sha256(b"".join(parts)).hexdigest()  # In one piece: it takes half the time.
+    return sha256(b"".join(parts)).digest()  # In one piece: it takes half the time.
 
 
 def _length(part: bytes) -> bytes:

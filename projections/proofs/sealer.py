@@ -315,7 +315,7 @@ def connected(conninfo: str) -> Iterator[Connection[Any]]:
 
 def leaf_of_event(event: Notification) -> bytes:
     assert not isinstance(event.originator_id, str)
-    return leaf_of(event.id, event.originator_id, event.originator_version, event.topic, event.state)
+    return leaf_of(event.id, event.originator_id.bytes, event.originator_version, event.topic, event.state)
 
 
 def number(connection: Connection[Any], sql: str, *parameters: Any) -> Any:

@@ -6,18 +6,18 @@ page: so it can run beside everything else, at once or a little at a time.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import orjson
 from psycopg import Connection
 
-from ledger.stream import digest, first_prev
+from ledger.stream import first_prev, hashed
 from projections.proofs.checkpoints import COLUMNS, GIVEN_UP, Sealed, newest
 from projections.proofs.merkle import Frontier
 from projections.proofs.sealing_keys import trusted_keys
-from projections.proofs.tiles import TILE_HASHES, over
-from projections.proofs.verify_statement import HASH_BYTES, Checkpoint, Fault, VerifierKey, leaf_data, leaf_hash
+from projections.proofs.tiles import TILE_HASHES, leaf_of, over
+from projections.proofs.verify_statement import HASH_BYTES, Checkpoint, Fault, VerifierKey
 
 TILES_AT_ONCE = 8
 STREAMS_AT_ONCE = 500
@@ -28,7 +28,7 @@ SELECT hashes, positions FROM tree_tiles WHERE level = 0 AND tile >= %s AND tile
 """
 UPPER = "SELECT tile, hashes FROM tree_tiles WHERE level = %s AND tile >= %s AND tile <= %s ORDER BY tile"
 BETWEEN = """
-SELECT notification_id, originator_id, originator_version, topic, state FROM stored_events
+SELECT notification_id, uuid_send(originator_id), originator_version, topic, state FROM stored_events
 WHERE notification_id > %s AND notification_id <= %s ORDER BY notification_id
 """
 SIGNED = f"""
@@ -36,11 +36,11 @@ SELECT {COLUMNS} FROM checkpoints
 WHERE (tree_size, number) > (%s, %s) AND number <= %s ORDER BY tree_size, number LIMIT 100
 """
 STREAMS = """
-SELECT stream_id, stream_type, version, encode(head, 'hex') FROM streams
+SELECT uuid_send(stream_id), version, encode(head, 'hex') FROM streams
 WHERE stream_id >= %s ORDER BY stream_id LIMIT %s
 """
 HISTORIES = """
-SELECT originator_id, originator_version, notification_id, topic, state FROM stored_events
+SELECT uuid_send(originator_id), originator_version, notification_id, topic, state FROM stored_events
 WHERE originator_id >= %s AND originator_id <= %s ORDER BY originator_id, originator_version
 """
 LAST_ID = UUID(int=2**128 - 1)
@@ -99,8 +99,8 @@ def verify_store(
 # ------------------------------------------------------------------ by position: the tree
 
 
-Leaf = tuple[int, bytes, UUID | None]
-"""Position and leaf hash of an event, and whose it is, where that is known."""
+Leaf: TypeAlias = tuple[int, bytes, bytes]
+"""Position and leaf hash of an event, and the id of its stream."""
 
 
 def _tree(
@@ -126,17 +126,12 @@ def _tree(
         _look_above(connection, first_tile, rows, findings)
         until = sealed[-1][0]
         stored = connection.execute(BETWEEN, (position, until), binary=True).fetchall()
-        walk.compare(sealed, [_leaf(*row) for row in stored])
+        walk.compare(sealed, [(row[0], leaf_of(*row), row[1]) for row in stored])
         position = findings.position = until
         findings.sealed_events += len(stored)
         yield findings
     walk.end()
     _look_further_above(connection, last.size, findings)
-
-
-def _leaf(position: int, stream_id: UUID, version: int, name: str, state: bytes) -> Leaf:
-    hash_ = leaf_hash(leaf_data(position, bytes.fromhex(digest(stream_id, version, name, state))))
-    return position, hash_, stream_id
 
 
 def _leaves(rows: Sequence[tuple[Any, ...]]) -> list[tuple[int, bytes]]:
@@ -194,6 +189,9 @@ class _Walk:
 
     def compare(self, sealed: Sequence[tuple[int, bytes]], stored: Sequence[Leaf]) -> None:
         """The next leaves, as they were kept and as the stored events make them."""
+        if [leaf[:2] for leaf in stored] == sealed:
+            self._agree(sealed)
+            return
         others = iter(stored)
         other = next(others, None)
         for position, hash_ in sealed:
@@ -213,6 +211,17 @@ class _Walk:
         for stranger in [] if other is None else [other, *others]:
             self._add_stranger(stranger)
 
+    def _agree(self, leaves: Sequence[tuple[int, bytes]]) -> None:
+        """Leaves that are as they were kept: from one checkpoint to the next at once."""
+        while leaves:
+            missing = len(leaves) if self._next is None else self._next.size - self._frontier.size - len(self._kept)
+            some, leaves = leaves[: max(missing, 1)], leaves[max(missing, 1) :]
+            hashes = [hash_ for _, hash_ in some]
+            self._kept += hashes
+            self._stored += hashes
+            self._position = some[-1][0]
+            self._at_checkpoints()
+
     def end(self) -> None:
         for found in self._differing:
             self._findings.add(found)
@@ -221,8 +230,8 @@ class _Walk:
         self._stored.append(leaf[1])
         self._differ("event-added", "an event was put in after its place was sealed", leaf[0], leaf[2])
 
-    def _differ(self, kind: str, sentence: str, position: int, stream_id: UUID | None) -> None:
-        self._differing.append(Found(kind, sentence, position, stream_id))
+    def _differ(self, kind: str, sentence: str, position: int, of: bytes | None) -> None:
+        self._differing.append(Found(kind, sentence, position, None if of is None else UUID(bytes=of)))
 
     def _at_checkpoints(self) -> None:
         """Compare roots, where so many leaves were signed."""
@@ -281,7 +290,7 @@ def _histories(connection: Connection[Any], findings: Findings) -> Iterator[Find
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             streams = connection.execute(STREAMS, (begin, STREAMS_AT_ONCE), binary=True).fetchall()
             is_last = len(streams) < STREAMS_AT_ONCE
-            end = LAST_ID if is_last else streams[-1][0]
+            end = LAST_ID if is_last else UUID(bytes=streams[-1][0])
             with connection.cursor("histories", binary=True) as cursor:
                 cursor.execute(HISTORIES, (begin, end))
                 _chains(cursor, {row[0]: row[1:] for row in streams}, findings)
@@ -289,42 +298,44 @@ def _histories(connection: Connection[Any], findings: Findings) -> Iterator[Find
         yield findings
 
 
-def _chains(cursor: Any, streams: dict[UUID, Any], findings: Findings) -> None:
+def _chains(cursor: Any, streams: dict[bytes, Any], findings: Findings) -> None:
     """Each history's versions, links and head; what is left of `streams` has no events."""
-    stream_id, version, head, before = None, 0, "", 0
+    whose, version, head, before = b"", 0, "", 0
     while rows := cursor.fetchmany(ROWS_AT_ONCE):
         for of, at, position, name, state in rows:
-            if of != stream_id:
-                _end_history(stream_id, version, head, before, streams, findings)
-                stream_id, version, head, before = of, 0, first_prev(of), 0
+            if of != whose:
+                _end_history(whose, version, head, before, streams, findings)
+                whose, version, head, before = of, 0, first_prev(UUID(bytes=of)), 0
                 findings.histories += 1
             version += 1
             if at != version:
                 sentence = f"version {version} is missing, {at} follows"
-                findings.add(Found("version-missing", sentence, position, of))
+                findings.add(Found("version-missing", sentence, position, UUID(bytes=of)))
                 version = at
             elif prev_of(state) != head:
-                findings.add(Found("chain-broken", f"version {at} does not follow the one before it", position, of))
+                sentence = f"version {at} does not follow the one before it"
+                findings.add(Found("chain-broken", sentence, position, UUID(bytes=of)))
             if position <= before:
-                findings.add(Found("order-changed", f"version {at} stands before the one before it", position, of))
-            head, before = digest(of, at, name, state), position
+                sentence = f"version {at} stands before the one before it"
+                findings.add(Found("order-changed", sentence, position, UUID(bytes=of)))
+            head, before = hashed(of, at, name, state).hex(), position
         findings.events += len(rows)
-    _end_history(stream_id, version, head, before, streams, findings)
-    for stream_id, (_, version, _) in streams.items():
-        findings.add(Found("head-differs", f"all of its {version} events are missing", None, stream_id))
+    _end_history(whose, version, head, before, streams, findings)
+    for of, (version, _) in streams.items():
+        findings.add(Found("head-differs", f"all of its {version} events are missing", None, UUID(bytes=of)))
 
 
 def _end_history(
-    stream_id: UUID | None, version: int, head: str, position: int, streams: dict[UUID, Any], findings: Findings
+    whose: bytes, version: int, head: str, position: int, streams: dict[bytes, Any], findings: Findings
 ) -> None:
-    if stream_id is None:
+    if not whose:
         return
-    kept = streams.pop(stream_id, None)
+    kept, stream_id = streams.pop(whose, None), UUID(bytes=whose)
     if kept is None:
         findings.add(Found("head-differs", "it has events and no state row", position, stream_id))
-    elif kept[1:] != (version, head):
-        sentence = f"its state row is of version {kept[1]}, its newest event is {version}"
-        if kept[1] == version:
+    elif kept != (version, head):
+        sentence = f"its state row is of version {kept[0]}, its newest event is {version}"
+        if kept[0] == version:
             sentence = f"its newest event, {version}, is not the one its state row is of"
         findings.add(Found("head-differs", sentence, position, stream_id))
 

@@ -6,11 +6,10 @@ of the one below. What stands in between is worked out when it is asked for.
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
-from uuid import UUID
 
 from psycopg import Connection
 
-from ledger.stream import digest
+from ledger.stream import hashed
 from projections.proofs.merkle import Node
 from projections.proofs.verify_statement import HASH_BYTES, leaf_data, leaf_hash, node_hash
 from projections.table import Queries
@@ -38,9 +37,12 @@ ON CONFLICT (level, tile) DO UPDATE
 """
 
 
-def leaf_of(position: int, stream_id: UUID, version: int, name: str, state: bytes) -> bytes:
-    """The leaf hash of an event: over its position, and its digest, which covers everything else that is stored."""
-    return leaf_hash(leaf_data(position, bytes.fromhex(digest(stream_id, version, name, state))))
+def leaf_of(position: int, of: bytes, version: int, name: str, state: bytes) -> bytes:
+    """The leaf hash of an event: over its position, and its digest, which covers everything else that is stored.
+
+    `of` is the id of its stream, in 16 bytes.
+    """
+    return leaf_hash(leaf_data(position, hashed(of, version, name, state)))
 
 
 def node_of(tile: Callable[[int, int], bytes]) -> Node:

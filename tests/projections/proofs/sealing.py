@@ -86,7 +86,7 @@ class SealedStore:
         """Of the first events as they are stored, and by nothing that was kept."""
         frontier = Frontier()
         for row in self.rows(
-            "SELECT notification_id, originator_id, originator_version, topic, state FROM stored_events"
+            "SELECT notification_id, uuid_send(originator_id), originator_version, topic, state FROM stored_events"
             " ORDER BY notification_id LIMIT %s",
             size,
         ):
