@@ -7,10 +7,12 @@ import psycopg
 import pytest
 
 from ledger.stream import digest, first_prev
+from projections.proofs import store as store_module
 from projections.proofs.notes import SigningKey, sign
 from projections.proofs.restores import accept_restore
 from projections.proofs.sealing_keys import key_text
 from projections.proofs.store import Findings, verify_store
+from projections.proofs.tiles import TILE_HASHES
 from projections.proofs.verify_statement import Checkpoint
 from tests.projections.proofs.sealing import CARD, ORIGIN, SealedStore
 from tests.projections.proofs.statements import NOW
@@ -62,6 +64,24 @@ def test_one_byte_of_one_event_changed(sealed: SealedStore) -> None:
     sealed.execute(f"UPDATE stored_events SET state = {CHANGED} WHERE {OF_CARD} AND originator_version = 4")
     at = position_of(sealed, 4)
     assert places(found(sealed)) == {"event-changed": (at, CARD), "chain-broken": (at + 1, CARD)}
+
+
+@pytest.mark.parametrize("leaf", [TILE_HASHES - 1, TILE_HASHES], ids=["before it", "after it"])
+def test_a_change_beside_the_end_of_a_page(sealed: SealedStore, monkeypatch: pytest.MonkeyPatch, leaf: int) -> None:
+    monkeypatch.setattr(store_module, "TILES_AT_ONCE", 1)  # The page ends between two checkpoints.
+    assert found(sealed).first == {}
+    ((at,),) = sealed.rows("SELECT notification_id FROM stored_events ORDER BY 1 OFFSET %s LIMIT 1", leaf)
+    sealed.execute(f"UPDATE stored_events SET state = {CHANGED} WHERE notification_id = {at}")
+    findings = found(sealed)
+    assert findings.first["event-changed"].position == at and "root-differs" not in findings.first
+    assert "tree-changed" not in findings.first
+
+
+def test_a_leaf_changed_after_the_end_of_a_page(sealed: SealedStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The events are right: that shows only with those of the page before, which agreed."""
+    monkeypatch.setattr(store_module, "TILES_AT_ONCE", 1)
+    sealed.execute("UPDATE tree_tiles SET hashes = set_byte(hashes, 0, get_byte(hashes, 0) # 1) WHERE tile = 1")
+    assert set(found(sealed).first) == {"tree-changed"}
 
 
 def test_one_byte_of_the_newest_event_of_a_card_changed(sealed: SealedStore) -> None:
