@@ -121,6 +121,7 @@ def told() -> Told:
     """Read what the parent wrote, and be what it asks for: quiet, and gone when it is gone."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # It may write to a terminal whose foreground it is not in.
     database_url, (key, before), log_format, log_level, more = orjson.loads(sys.stdin.buffer.readline())
     configure(log_format, log_level)
     threading.Thread(target=_stop_with_input, args=(stop,), daemon=True).start()
