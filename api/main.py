@@ -207,7 +207,6 @@ def create_app(settings: Settings, keys: Keys, conninfo: str) -> FastAPI:
         title="Loyalty ledger",
         version="0.1.0",
         lifespan=lifespan,
-        generate_unique_id_function=openapi.operation_id,
         docs_url=None,  # Theirs load scripts from elsewhere into our origin; ours are `api.pages.api_docs`.
         redoc_url=None,
     )
