@@ -62,7 +62,7 @@ bench: .venv/.ok ## Compare with the database's own speed and with peers; ~10 mi
 bench-scale: .venv/.ok ## Stamps and a rebuild among 1 million cards, 10 million events; ~30 minutes, 25 GB
 	@$(BIN)/python -m tests.benchmarks --scale
 
-bench-audit: .venv/.ok ## A million events verified, checked, archived and loaded by one core; ~15 minutes, 6 GB
+bench-audit: .venv/.ok ## A million events verified, checked, archived and loaded by one core; ~20 minutes, 6 GB
 	@$(BIN)/python -m tests.benchmarks --audit
 
 clean: ## Remove what was installed and built (never the data in .data)
