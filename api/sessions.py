@@ -17,6 +17,7 @@ from uuid import UUID
 import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from msgspec import structs
 from starlette.requests import HTTPConnection
 
 from api.auth import Authenticator, Principal
@@ -128,13 +129,13 @@ class Sessions:
         if kind == TILL:
             return replace(
                 principal,
-                actor=replace(principal.actor, authenticated_by="paired_till"),
+                actor=structs.replace(principal.actor, authenticated_by="paired_till"),
                 terminal_id=session.terminal_id,
                 location_id=session.location_id,
                 program_id=session.program_id,
             )
         how = "sign_in_link" if key.prefix.startswith(LINK_PREFIX) else "session"
-        return replace(principal, actor=replace(principal.actor, authenticated_by=how), channel="vendor_ui")
+        return replace(principal, actor=structs.replace(principal.actor, authenticated_by=how), channel="vendor_ui")
 
     # ------------------------------------------------------------------ cookies
 

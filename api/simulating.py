@@ -1,11 +1,12 @@
 """The subcommand `simulate`: other rules out of words, and the comparison as a table or as JSON."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from msgspec.structs import replace
 from pydantic import ValidationError
 
 from api.database import Database

@@ -4,14 +4,15 @@ A stream apart from the card's, so that an attacker cannot bloat a card; staff a
 refused. With what was asked and what the decision saw, each refusal can be decided again.
 """
 
-from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeAlias
 from uuid import UUID
 
+from msgspec import Struct
+from msgspec.structs import replace
 
-@dataclass(frozen=True, slots=True)
-class StampRefused:
+
+class StampRefused(Struct, frozen=True):
     at: datetime
     card_id: UUID
     refusal: str  # The name of the refusal's class, such as StampCooldown.
@@ -23,8 +24,7 @@ class StampRefused:
     program_events: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class EarnRefused:
+class EarnRefused(Struct, frozen=True):
     at: datetime
     card_id: UUID
     refusal: str
@@ -36,8 +36,7 @@ class EarnRefused:
     program_events: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RedemptionRefused:
+class RedemptionRefused(Struct, frozen=True):
     at: datetime
     card_id: UUID
     refusal: str
@@ -49,8 +48,7 @@ class RedemptionRefused:
     program_events: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ReversalRefused:
+class ReversalRefused(Struct, frozen=True):
     at: datetime
     card_id: UUID
     refusal: str
@@ -65,8 +63,7 @@ class ReversalRefused:
 AttemptEvent: TypeAlias = StampRefused | EarnRefused | RedemptionRefused | ReversalRefused
 
 
-@dataclass(frozen=True, slots=True)
-class Attempts:
+class Attempts(Struct, frozen=True):
     refused: int
     last_at: datetime
 

@@ -3,14 +3,14 @@
 One stream for the whole ledger, which belongs to no vendor. Nothing in it tells of a person: counts, and where.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
+
+from msgspec import Struct
 
 PLACES_MAX = 20
 
 
-@dataclass(frozen=True, slots=True)
-class ProjectionChecked:
+class ProjectionChecked(Struct, frozen=True):
     """The stream was added up again and compared with what stands in the tables."""
 
     at: datetime  # What the tables said at this moment was compared.
@@ -22,8 +22,7 @@ class ProjectionChecked:
     duration_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Audit:
+class Audit(Struct, frozen=True):
     checks: int
     last: ProjectionChecked
 

@@ -4,14 +4,15 @@ Balances are what the events add up to. A decision is a function of the card, th
 returns events or raises a refusal, and reads no clock, setting or database. `evolve` only moves fields.
 """
 
-from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Literal, TypeAlias, assert_never
 from uuid import UUID
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 from ledger.errors import CardIsClosed, CardIsErased, CardIsReplaced, CardIsSuspended
 from ledger.personal import Secret
-from ledger.values import changed
 
 NOTHING = Secret(sealed="")  # Where a secret was that nobody can open any more.
 
@@ -21,8 +22,7 @@ Status: TypeAlias = Literal["active", "suspended", "closed", "replaced", "erased
 # ------------------------------------------------------------------ events
 
 
-@dataclass(frozen=True, slots=True)
-class CardEnrolled:
+class CardEnrolled(Struct, frozen=True):
     """A customer has a card. A replacement brings along what the lost card held."""
 
     at: datetime
@@ -42,14 +42,13 @@ class CardEnrolled:
     rewards_redeemed: int = 0
     total_points_earned: int = 0
     points_redeemed: int = 0
-    reversed: dict[str, "Reversed"] = field(default_factory=dict)
+    reversed: dict[str, "Reversed"] = {}
     recent_stamps: tuple["RecentStamp", ...] = ()
     last_points_at: datetime | None = None
     last_redemption_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class StampsAdded:
+class StampsAdded(Struct, frozen=True):
     at: datetime
     entry_id: UUID
     stamps: int
@@ -67,8 +66,7 @@ class StampsAdded:
     external_ref: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PointsEarned:
+class PointsEarned(Struct, frozen=True):
     at: datetime
     entry_id: UUID
     points: int
@@ -85,8 +83,7 @@ class PointsEarned:
     external_ref: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RewardRedeemed:
+class RewardRedeemed(Struct, frozen=True):
     at: datetime
     entry_id: UUID
     reward_id: UUID | None  # None: the stamp reward.
@@ -103,8 +100,7 @@ class RewardRedeemed:
     external_ref: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class EarnReversed:
+class EarnReversed(Struct, frozen=True):
     at: datetime
     entry_id: UUID
     reverses_id: UUID
@@ -123,8 +119,7 @@ class EarnReversed:
     staff_pin_id: UUID | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RedemptionReversed:
+class RedemptionReversed(Struct, frozen=True):
     at: datetime
     entry_id: UUID
     reverses_id: UUID
@@ -137,8 +132,7 @@ class RedemptionReversed:
     staff_pin_id: UUID | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class UnitsAdjusted:
+class UnitsAdjusted(Struct, frozen=True):
     at: datetime
     entry_id: UUID
     stamps: int
@@ -150,20 +144,17 @@ class UnitsAdjusted:
     staff_pin_id: UUID | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CardSuspended:
+class CardSuspended(Struct, frozen=True):
     at: datetime
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class CardReinstated:
+class CardReinstated(Struct, frozen=True):
     at: datetime
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class CardReplaced:
+class CardReplaced(Struct, frozen=True):
     """This card ended; everything it held stands on `replaced_by`."""
 
     at: datetime
@@ -173,22 +164,19 @@ class CardReplaced:
     points_moved: int
 
 
-@dataclass(frozen=True, slots=True)
-class UnitsForfeited:
+class UnitsForfeited(Struct, frozen=True):
     at: datetime
     entry_id: UUID
     stamps: int
     points: int
 
 
-@dataclass(frozen=True, slots=True)
-class CardClosed:
+class CardClosed(Struct, frozen=True):
     at: datetime
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class CustomerDetailsChanged:
+class CustomerDetailsChanged(Struct, frozen=True):
     at: datetime
     language: str
     name: Secret | None = None
@@ -196,16 +184,14 @@ class CustomerDetailsChanged:
     phone: Secret | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class QrTokenRotated:
+class QrTokenRotated(Struct, frozen=True):
     """Understood by every reader; no command records it: a lost card is replaced."""
 
     at: datetime
     qr_token: Secret
 
 
-@dataclass(frozen=True, slots=True)
-class CardErased:
+class CardErased(Struct, frozen=True):
     """The person behind the card was forgotten. What the card counts stays; whose it was, nobody can tell any more."""
 
     at: datetime
@@ -261,8 +247,7 @@ def entry_type(event: CardEvent) -> str:
 # ------------------------------------------------------------------ state
 
 
-@dataclass(frozen=True, slots=True)
-class RecentStamp:
+class RecentStamp(Struct, frozen=True):
     """A stamp that still matters to cooldown or daily limit."""
 
     entry_id: UUID
@@ -271,23 +256,20 @@ class RecentStamp:
     stamps: int
 
 
-@dataclass(frozen=True, slots=True)
-class Reversed:
+class Reversed(Struct, frozen=True):
     """How much of an entry was taken back so far."""
 
     units: int
     amount_minor: int
 
 
-@dataclass(frozen=True, slots=True)
-class LastEntry:
+class LastEntry(Struct, frozen=True):
     entry_id: UUID
     at: datetime
     staff_pin_id: UUID | None
 
 
-@dataclass(frozen=True, slots=True)
-class Card:
+class Card(Struct, frozen=True):
     customer_id: UUID
     number: str
     qr_token: Secret
@@ -303,7 +285,7 @@ class Card:
     total_points_earned: int = 0
     points_redeemed: int = 0
     recent_stamps: tuple[RecentStamp, ...] = ()
-    reversed: dict[str, Reversed] = field(default_factory=dict)
+    reversed: dict[str, Reversed] = {}
     last_entry: LastEntry | None = None
     replaced_by: UUID | None = None
     last_points_at: datetime | None = None
@@ -322,7 +304,7 @@ def evolve(card: Card | None, event: CardEvent) -> Card:
     at = event.at
     match event:
         case StampsAdded():
-            return changed(
+            return replace(
                 card,
                 last_at=at,
                 stamps=event.stamps_after,
@@ -335,7 +317,7 @@ def evolve(card: Card | None, event: CardEvent) -> Card:
                 last_entry=LastEntry(event.entry_id, event.at, event.staff_pin_id),
             )
         case PointsEarned():
-            return changed(
+            return replace(
                 card,
                 last_at=at,
                 points=event.points_after,
@@ -344,7 +326,7 @@ def evolve(card: Card | None, event: CardEvent) -> Card:
                 last_entry=LastEntry(event.entry_id, event.at, event.staff_pin_id),
             )
         case RewardRedeemed():
-            return changed(
+            return replace(
                 card,
                 last_at=at,
                 stamps=event.stamps_after,
@@ -356,7 +338,7 @@ def evolve(card: Card | None, event: CardEvent) -> Card:
                 last_entry=LastEntry(event.entry_id, event.at, event.staff_pin_id),
             )
         case EarnReversed():
-            return changed(
+            return replace(
                 card,
                 last_at=at,
                 stamps=event.stamps_after,
@@ -370,7 +352,7 @@ def evolve(card: Card | None, event: CardEvent) -> Card:
             )
         case RedemptionReversed():
             returned = event.stamps_returned + event.points_returned
-            return changed(
+            return replace(
                 card,
                 last_at=at,
                 stamps=event.stamps_after,
@@ -382,7 +364,7 @@ def evolve(card: Card | None, event: CardEvent) -> Card:
                 last_entry=LastEntry(event.entry_id, event.at, event.staff_pin_id),
             )
         case UnitsAdjusted():
-            return changed(
+            return replace(
                 card,
                 last_at=at,
                 cycle_version=event.cycle_version,
@@ -391,17 +373,17 @@ def evolve(card: Card | None, event: CardEvent) -> Card:
                 last_entry=LastEntry(event.entry_id, event.at, event.staff_pin_id),
             )
         case CardSuspended():
-            return changed(card, last_at=at, status="suspended")
+            return replace(card, last_at=at, status="suspended")
         case CardReinstated():
-            return changed(card, last_at=at, status="active")
+            return replace(card, last_at=at, status="active")
         case CardReplaced():
-            return changed(card, last_at=at, status="replaced", stamps=0, points=0, replaced_by=event.replaced_by)
+            return replace(card, last_at=at, status="replaced", stamps=0, points=0, replaced_by=event.replaced_by)
         case UnitsForfeited():
-            return changed(card, last_at=at, stamps=card.stamps - event.stamps, points=card.points - event.points)
+            return replace(card, last_at=at, stamps=card.stamps - event.stamps, points=card.points - event.points)
         case CardClosed():
-            return changed(card, last_at=at, status="closed")
+            return replace(card, last_at=at, status="closed")
         case CustomerDetailsChanged():
-            return changed(
+            return replace(
                 card,
                 last_at=at,
                 language=event.language,
@@ -410,9 +392,9 @@ def evolve(card: Card | None, event: CardEvent) -> Card:
                 phone=event.phone,
             )
         case QrTokenRotated():
-            return changed(card, last_at=at, qr_token=event.qr_token)
+            return replace(card, last_at=at, qr_token=event.qr_token)
         case CardErased():
-            return changed(card, last_at=at, status="erased", name=None, email=None, phone=None, qr_token=NOTHING)
+            return replace(card, last_at=at, status="erased", name=None, email=None, phone=None, qr_token=NOTHING)
         case _:
             assert_never(event)
 
@@ -445,6 +427,8 @@ def _enrolled(event: CardEnrolled) -> Card:
 
 def _still_recent(stamps: tuple[RecentStamp, ...], event: StampsAdded) -> tuple[RecentStamp, ...]:
     """Those that can still matter: today's, and the newest before, which a cooldown may reach back to."""
+    if stamps and stamps[-1].local_date == event.local_date:
+        return stamps  # What the day's stamp before this one left.
     today = tuple(stamp for stamp in stamps if stamp.local_date == event.local_date)
     before = tuple(stamp for stamp in stamps if stamp.local_date != event.local_date)
     return before[-1:] + today

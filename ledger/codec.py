@@ -1,10 +1,9 @@
-"""Plain frozen dataclasses to JSON and back, by their annotations. Nothing here knows what they mean.
+"""Plain frozen structs to JSON and back, by their annotations. Nothing here knows what they mean.
 
 A `Secret` is written as its ciphertext only; one that was never sealed cannot be written at all.
 """
 
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
 from datetime import date, datetime
 from functools import cache
 from typing import Any, TypeVar, get_type_hints
@@ -12,6 +11,8 @@ from uuid import UUID
 
 import msgspec
 import orjson
+from msgspec import Struct
+from msgspec.structs import fields
 
 from ledger.personal import Secret
 
@@ -20,7 +21,7 @@ _WRITTEN_AS_IS = frozenset({str, int, bool, datetime, date, UUID})
 
 
 def to_plain(value: Any) -> dict[str, Any]:
-    """The fields of a dataclass as a dict that orjson can write. None is left out where it is the default."""
+    """The fields of a struct as a dict that orjson can write. None is left out where it is the default."""
     plain: dict[str, Any] = {}
     cls: Any = type(value)
     for name, is_needed in _names(cls):
@@ -36,7 +37,7 @@ def _plain(part: Any, name: str) -> Any:
     if type(part) is Secret:
         assert part.sealed is not None, f"{name} must be sealed before it is written"
         return {"sealed": part.sealed}
-    if is_dataclass(part):
+    if isinstance(part, Struct):
         return to_plain(part)
     if type(part) is tuple:
         return [_plain(one, name) for one in part]
@@ -50,7 +51,7 @@ def to_json(value: Any) -> str:
 
 
 def from_plain(cls: type[T], plain: dict[str, Any]) -> T:
-    """The dataclass again. Fields that are not there take their default; those nobody knows are ignored.
+    """The struct again. Fields that are not there take their default; those nobody knows are ignored.
 
     Raises: msgspec.ValidationError where a field has another type than it is annotated with.
     """
@@ -72,7 +73,7 @@ def keywords_from_plain(function: Callable[..., Any], plain: dict[str, Any]) -> 
 
 @cache
 def _names(cls: Any) -> tuple[tuple[str, bool], ...]:
-    return tuple((f.name, f.default is not None) for f in fields(cls))
+    return tuple((field.name, field.default is not None) for field in fields(cls))
 
 
 @cache

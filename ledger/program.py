@@ -4,11 +4,13 @@ A change of rules is a new version with a date from which it holds. Card events 
 under, so no past event is ever scored again.
 """
 
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import zip_longest
 from typing import Literal, TypeAlias, assert_never
 from uuid import UUID
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ledger.errors import InvalidValue, ProgramIsInactive, ProgramTypeMismatch, RewardNotFound
 from ledger.translations import Translations, by_language
@@ -22,8 +24,7 @@ REWARDS_MAX = 50
 PENDING_RULES_MAX = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(Struct, frozen=True):
     """One version of what a card of the program may do."""
 
     version: int
@@ -45,8 +46,7 @@ class Rules:
     stamps_reward_description_in: Translations | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Reward:
+class Reward(Struct, frozen=True):
     reward_id: UUID
     name: str
     points_cost: int
@@ -54,8 +54,7 @@ class Reward:
     name_in: Translations | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Branding:
+class Branding(Struct, frozen=True):
     """What people see of the program."""
 
     name: str
@@ -79,8 +78,7 @@ class Branding:
 # ------------------------------------------------------------------ events
 
 
-@dataclass(frozen=True, slots=True)
-class ProgramCreated:
+class ProgramCreated(Struct, frozen=True):
     at: datetime
     loyalty_type: LoyaltyType
     currency: str
@@ -88,43 +86,36 @@ class ProgramCreated:
     branding: Branding
 
 
-@dataclass(frozen=True, slots=True)
-class ProgramRulesChanged:
+class ProgramRulesChanged(Struct, frozen=True):
     at: datetime
     rules: Rules
 
 
-@dataclass(frozen=True, slots=True)
-class RewardDefined:
+class RewardDefined(Struct, frozen=True):
     at: datetime
     reward: Reward
 
 
-@dataclass(frozen=True, slots=True)
-class RewardChanged:
+class RewardChanged(Struct, frozen=True):
     at: datetime
     reward: Reward
 
 
-@dataclass(frozen=True, slots=True)
-class RewardRetired:
+class RewardRetired(Struct, frozen=True):
     at: datetime
     reward_id: UUID
 
 
-@dataclass(frozen=True, slots=True)
-class ProgramBrandingChanged:
+class ProgramBrandingChanged(Struct, frozen=True):
     at: datetime
     branding: Branding
 
 
-@dataclass(frozen=True, slots=True)
-class ProgramActivated:
+class ProgramActivated(Struct, frozen=True):
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class ProgramDeactivated:
+class ProgramDeactivated(Struct, frozen=True):
     at: datetime
 
 
@@ -143,8 +134,7 @@ ProgramEvent: TypeAlias = (
 # ------------------------------------------------------------------ state
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Struct, frozen=True):
     """The stamp target a rules version brought, and since when."""
 
     version: int
@@ -153,8 +143,7 @@ class Target:
     raised_target: RaisedTarget
 
 
-@dataclass(frozen=True, slots=True)
-class Program:
+class Program(Struct, frozen=True):
     loyalty_type: LoyaltyType
     currency: str
     branding: Branding

@@ -6,10 +6,12 @@ two can be compared. What customers would have done otherwise, nobody knows: the
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeAlias, get_args
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from ledger.again import Decided, InputsUnknown, decide_again, reverses
 from ledger.attempts import AttemptEvent

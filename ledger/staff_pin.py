@@ -4,11 +4,13 @@ The ledger never sees a PIN. It is handed bcrypt over a peppered HMAC, sealed; w
 before a decision, by one check at a time for each PIN, and the outcome is decided here.
 """
 
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Literal, TypeAlias, assert_never
 from uuid import UUID
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ledger.errors import PinLocked, PinTooWeak, StaffNotAllowed, StaffPinNotFound
 from ledger.personal import Secret
@@ -30,8 +32,7 @@ LOCK_LONGEST = timedelta(hours=24)
 # ------------------------------------------------------------------ events
 
 
-@dataclass(frozen=True, slots=True)
-class StaffPinCreated:
+class StaffPinCreated(Struct, frozen=True):
     at: datetime
     program_id: UUID | None  # None: every program of the vendor.
     staff_id: str
@@ -41,8 +42,7 @@ class StaffPinCreated:
     pin_hash: Secret
 
 
-@dataclass(frozen=True, slots=True)
-class StaffPinChanged:
+class StaffPinChanged(Struct, frozen=True):
     """Whatever is not None has changed."""
 
     at: datetime
@@ -52,38 +52,32 @@ class StaffPinChanged:
     pin_hash: Secret | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class StaffPinRejected:
+class StaffPinRejected(Struct, frozen=True):
     """Somebody guessed wrong."""
 
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class StaffPinAccepted:
+class StaffPinAccepted(Struct, frozen=True):
     """A right PIN after wrong ones: the count starts again. Right ones without failures before leave no event."""
 
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class StaffPinLocked:
+class StaffPinLocked(Struct, frozen=True):
     at: datetime
     locked_until: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class StaffPinUnlocked:
+class StaffPinUnlocked(Struct, frozen=True):
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class StaffPinRevoked:
+class StaffPinRevoked(Struct, frozen=True):
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class StaffSessionOpened:
+class StaffSessionOpened(Struct, frozen=True):
     at: datetime
     session_id: UUID
     terminal_id: str | None
@@ -105,8 +99,7 @@ StaffPinEvent: TypeAlias = (
 # ------------------------------------------------------------------ state
 
 
-@dataclass(frozen=True, slots=True)
-class StaffPin:
+class StaffPin(Struct, frozen=True):
     program_id: UUID | None
     staff_id: str
     name: Secret

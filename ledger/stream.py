@@ -5,7 +5,7 @@ digest of each event is part of the next one, so that no byte of a history can c
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, lru_cache
 from hashlib import sha256
@@ -15,6 +15,8 @@ from uuid import UUID
 import msgspec
 import orjson
 from eventsourcing.persistence import Notification, StoredEvent
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ledger import attempts, audit, card, program, staff_pin, subject, vendor, wallet_pass
 from ledger.codec import from_json, to_plain
@@ -98,8 +100,7 @@ STREAM_KINDS: dict[str, StreamKind] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Actor:
+class Actor(Struct, frozen=True):
     """Who did it, and how we know."""
 
     type: Literal["admin", "api_key", "staff", "customer", "system"]
@@ -107,8 +108,7 @@ class Actor:
     authenticated_by: str
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(Struct, frozen=True):
     """What every event says beside what happened."""
 
     stream_type: StreamType
@@ -126,8 +126,7 @@ class Envelope:
     schema: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(Struct, frozen=True):
     """One event as it stands in the stream.
 
     `version` counts from 1 within the stream, `position` over the whole store (None until it is written),
@@ -160,12 +159,15 @@ def digest(stream_id: UUID, version: int, name: str, state: bytes) -> str:
 def hashed(of: bytes, version: int, name: str, state: bytes) -> bytes:
     """The digest as its 32 bytes, by the 16 bytes of a stream's id: for those who hash millions."""
     number = version.to_bytes(8, "big")
-    parts = (b"\x00", _length(of), of, _length(number), number, _measured(name), _length(state), state)
+    parts = (b"\x00", _OF_ID, of, _OF_NUMBER, number, _measured(name), _length(state), state)
     return sha256(b"".join(parts)).digest()  # In one piece: it takes half the time.
 
 
 def _length(part: bytes) -> bytes:
     return len(part).to_bytes(8, "big")
+
+
+_OF_ID, _OF_NUMBER = _length(bytes(16)), _length(bytes(8))
 
 
 @lru_cache(maxsize=512)

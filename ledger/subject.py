@@ -3,17 +3,17 @@
 Nothing here tells who it was. That the stream exists is what keeps the person's key destroyed.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, TypeAlias
 from uuid import UUID
+
+from msgspec import Struct
 
 # A choice and no words: in words, somebody would name the person.
 ErasureReason: TypeAlias = Literal["asked", "consent_withdrawn", "no_longer_needed", "law"]
 
 
-@dataclass(frozen=True, slots=True)
-class SubjectKeyDestroyed:
+class SubjectKeyDestroyed(Struct, frozen=True):
     """The key is gone, and with it everything that was sealed with it."""
 
     at: datetime
@@ -24,8 +24,7 @@ class SubjectKeyDestroyed:
     cleared: dict[str, int]  # Rows taken out in the same moment, by table.
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(Struct, frozen=True):
     customer_id: UUID
     erased_at: datetime
 

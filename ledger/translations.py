@@ -1,12 +1,12 @@
 """A shop's own words in several languages. The plain words stand wherever a language has none of its own."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from typing import Any
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class Translations:
+
+class Translations(Struct, frozen=True):
     """One text in other languages than the shop wrote it in; at least one."""
 
     en: str | None = None
@@ -15,7 +15,7 @@ class Translations:
     lb: str | None = None
 
 
-LANGUAGES = tuple(field.name for field in fields(Translations))
+LANGUAGES = Translations.__struct_fields__
 
 
 def translations(words: Mapping[str, str | None]) -> Translations | None:

@@ -1,9 +1,11 @@
 """A vendor: the merchant, and the API keys of its systems."""
 
-from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal, TypeAlias, assert_never
 from uuid import UUID
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ledger.errors import ApiKeyNotFound, InvalidValue
 
@@ -21,8 +23,7 @@ TILL_PREFIX = "till_"
 # ------------------------------------------------------------------ events
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
+class Profile(Struct, frozen=True):
     name: str
     country: str
     timezone: str
@@ -30,31 +31,26 @@ class Profile:
     languages: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class VendorRegistered:
+class VendorRegistered(Struct, frozen=True):
     at: datetime
     code: str
     profile: Profile
 
 
-@dataclass(frozen=True, slots=True)
-class VendorUpdated:
+class VendorUpdated(Struct, frozen=True):
     at: datetime
     profile: Profile
 
 
-@dataclass(frozen=True, slots=True)
-class VendorSuspended:
+class VendorSuspended(Struct, frozen=True):
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class VendorReinstated:
+class VendorReinstated(Struct, frozen=True):
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class ApiKeyIssued:
+class ApiKeyIssued(Struct, frozen=True):
     """Only a digest of the key is ever stored."""
 
     at: datetime
@@ -66,8 +62,7 @@ class ApiKeyIssued:
     expires_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class ApiKeyRevoked:
+class ApiKeyRevoked(Struct, frozen=True):
     at: datetime
     key_id: UUID
 
@@ -80,8 +75,7 @@ VendorEvent: TypeAlias = (
 # ------------------------------------------------------------------ state
 
 
-@dataclass(frozen=True, slots=True)
-class ApiKey:
+class ApiKey(Struct, frozen=True):
     key_id: UUID
     name: str
     digest: str
@@ -94,8 +88,7 @@ class ApiKey:
         return self.expires_at is None or now < self.expires_at
 
 
-@dataclass(frozen=True, slots=True)
-class Vendor:
+class Vendor(Struct, frozen=True):
     code: str
     profile: Profile
     created_at: datetime

@@ -5,13 +5,14 @@ them sealed. Whether a push token is the one already known is answered by whoeve
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, TypeAlias, assert_never
 from uuid import UUID
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 from ledger.personal import Secret
-from ledger.values import changed
 
 Reason: TypeAlias = Literal["asked", "gone", "crowded_out", "erased"]
 
@@ -21,8 +22,7 @@ DEVICES_MAX = 100
 # ------------------------------------------------------------------ events
 
 
-@dataclass(frozen=True, slots=True)
-class ApplePassIssued:
+class ApplePassIssued(Struct, frozen=True):
     at: datetime
     card_id: UUID
     customer_id: UUID
@@ -30,8 +30,7 @@ class ApplePassIssued:
     serial_number: str
 
 
-@dataclass(frozen=True, slots=True)
-class AppleDeviceRegistered:
+class AppleDeviceRegistered(Struct, frozen=True):
     """A phone wants to hear about the pass, or has another push token than before."""
 
     at: datetime
@@ -44,15 +43,13 @@ class AppleDeviceRegistered:
     push_token: Secret
 
 
-@dataclass(frozen=True, slots=True)
-class AppleDeviceUnregistered:
+class AppleDeviceUnregistered(Struct, frozen=True):
     at: datetime
     registration_id: UUID
     reason: Reason  # `gone`: Apple says that the push token is no longer valid. `erased`: its holder was forgotten.
 
 
-@dataclass(frozen=True, slots=True)
-class GooglePassCreated:
+class GooglePassCreated(Struct, frozen=True):
     """The card is to be an object at Google, whose link may be given out once it is there."""
 
     at: datetime
@@ -62,16 +59,14 @@ class GooglePassCreated:
     object_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class GooglePassSaved:
+class GooglePassSaved(Struct, frozen=True):
     """Google confirms that the card is in somebody's wallet."""
 
     at: datetime
     card_id: UUID
 
 
-@dataclass(frozen=True, slots=True)
-class GooglePassRemoved:
+class GooglePassRemoved(Struct, frozen=True):
     """Google confirms that the card is in nobody's wallet any more. It may be saved again."""
 
     at: datetime
@@ -86,22 +81,20 @@ WalletPassEvent: TypeAlias = ApplePassEvent | GooglePassEvent
 # ------------------------------------------------------------------ state
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
+class Device(Struct, frozen=True):
     device: Secret
     push_token: Secret
     registered_at: datetime  # With the push token it has now.
 
 
-@dataclass(frozen=True, slots=True)
-class WalletPass:
+class WalletPass(Struct, frozen=True):
     card_id: UUID
     customer_id: UUID
     last_at: datetime
     pass_type_id: str | None = None  # None, as the next two: not in Apple Wallet.
     serial_number: str | None = None
     issued_at: datetime | None = None
-    devices: dict[str, Device] = field(default_factory=dict)  # By registration id.
+    devices: dict[str, Device] = {}  # By registration id.
     google_class_id: str | None = None  # None, as the next: not at Google.
     google_object_id: str | None = None
     is_saved_at_google: bool = False
@@ -114,22 +107,22 @@ def evolve(state: WalletPass | None, event: WalletPassEvent) -> WalletPass:
         state = WalletPass(event.card_id, event.customer_id, event.at)
     match event:
         case ApplePassIssued(pass_type_id=pass_type_id, serial_number=serial_number):
-            return changed(
+            return replace(
                 state, pass_type_id=pass_type_id, serial_number=serial_number, issued_at=event.at, last_at=event.at
             )
         case AppleDeviceRegistered():
             device = Device(event.device, event.push_token, event.at)
-            return changed(state, devices=state.devices | {str(event.registration_id): device}, last_at=event.at)
+            return replace(state, devices=state.devices | {str(event.registration_id): device}, last_at=event.at)
         case AppleDeviceUnregistered():
             gone = str(event.registration_id)
             devices = {id_: device for id_, device in state.devices.items() if id_ != gone}
-            return changed(state, devices=devices, last_at=event.at)
+            return replace(state, devices=devices, last_at=event.at)
         case GooglePassCreated(class_id=class_id, object_id=object_id):
-            return changed(state, google_class_id=class_id, google_object_id=object_id, last_at=event.at)
+            return replace(state, google_class_id=class_id, google_object_id=object_id, last_at=event.at)
         case GooglePassSaved():
-            return changed(state, is_saved_at_google=True, last_at=event.at)
+            return replace(state, is_saved_at_google=True, last_at=event.at)
         case GooglePassRemoved():
-            return changed(state, is_saved_at_google=False, last_at=event.at)
+            return replace(state, is_saved_at_google=False, last_at=event.at)
         case _:
             assert_never(event)
 

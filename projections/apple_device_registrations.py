@@ -1,14 +1,15 @@
 """Table apple_device_registrations: which phones want to hear about which pass. A row goes when its phone does."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 from ledger.ids import derived, wallet_pass_id
 from ledger.personal import Secret
 from ledger.stream import Recorded
-from ledger.values import changed
 from ledger.wallet_pass import AppleDeviceRegistered, AppleDeviceUnregistered
 from projections.table import Kept, Opened, Queries, Row, StateTable, dicts, json_of
 
@@ -17,8 +18,7 @@ COLUMNS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Registration:
+class Registration(Struct, frozen=True):
     """A phone as long as it is registered."""
 
     card_id: UUID
@@ -45,7 +45,7 @@ def evolve(registration: Registration | None, event: Any) -> Registration | None
         created_at=event.at,
         updated_at=event.at,
     )
-    return registered if registration is None else changed(registered, created_at=registration.created_at)
+    return registered if registration is None else replace(registered, created_at=registration.created_at)
 
 
 def row(kept: Kept) -> Row:

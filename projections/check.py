@@ -13,6 +13,7 @@ from uuid import UUID
 
 import orjson
 import psycopg
+from msgspec import structs
 from psycopg import Connection
 from psycopg.types.json import set_json_loads
 
@@ -215,7 +216,7 @@ class _Check:
         there = {id_ for id_, kept in kept_rows.items() if table.is_there(kept)}
         self._compare(table.name, table.key, there, lambda id_: table.row(kept_rows[id_]))
 
-    def _compare_log(self, table: LogTable, rows: list[Row], after: int, until: int) -> None:
+    def _compare_log(self, table: LogTable, rows: list[Any], after: int, until: int) -> None:
         """A batch as a whole, by position; only where that is not what it should be, row by row and cell by cell."""
         if not rows:
             return
@@ -224,17 +225,17 @@ class _Check:
             self._counted.add(rows)
         elif table is REFUSALS:
             self._counted.add_refusals(rows)
-        columns = ", ".join(rows[0])
+        columns = ", ".join(rows[0].__struct_fields__)
         found = self._connection.execute(
             f"SELECT {columns} FROM {table.name} WHERE position > %s AND position <= %s ORDER BY position",
             (after, until),
             binary=True,
             prepare=True,
         ).fetchall()
-        if found == [tuple(row.values()) for row in rows]:
+        if found == list(map(structs.astuple, rows)):
             self._differences.rows[table.name] += len(rows)
             return
-        expected = {row[table.key]: row for row in rows}
+        expected = {getattr(row, table.key): structs.asdict(row) for row in rows}
         self._compare(table.name, table.key, set(expected), expected.__getitem__, list(expected))
 
     def _compare_count(self, table: LogTable, projected: int) -> None:

@@ -14,8 +14,10 @@ from uuid import UUID
 from psycopg import Connection
 
 from projections.differences import Differences
+from projections.loyalty_transactions import Transaction
+from projections.refusals import Refusal
 from projections.statistics import ACTIVE_DAYS, FIGURES, Activity
-from projections.table import Kept, Row
+from projections.table import Kept
 
 TABLE = "statistics"
 NAMES = tuple(f.name for f in fields(Activity))
@@ -64,21 +66,21 @@ class Counted:
         self._happened: dict[tuple[Any, ...], list[int]] = {}
         self._refusals: Counter[tuple[UUID | None, str]] = Counter()
 
-    def add(self, rows: Iterable[Row]) -> None:
+    def add(self, rows: Iterable[Transaction]) -> None:
         """Rows of loyalty_transactions, as events make them."""
         happened = self._happened
         for row in rows:
-            is_new = row["related_card_id"] is None
-            key = row["program_id"], row["location_id"], row["staff_pin_id"], row["transaction_type"], is_new
+            is_new = row.related_card_id is None
+            key = row.program_id, row.location_id, row.staff_pin_id, row.transaction_type, is_new
             counted = happened.get(key)
             if counted is None:
                 counted = happened[key] = [0, 0, 0]
             counted[0] += 1
-            counted[1] += row["stamps_delta"]
-            counted[2] += row["points_delta"]
+            counted[1] += row.stamps_delta
+            counted[2] += row.points_delta
 
-    def add_refusals(self, rows: Iterable[Row]) -> None:
-        self._refusals.update((row["program_id"], row["refusal"]) for row in rows)
+    def add_refusals(self, rows: Iterable[Refusal]) -> None:
+        self._refusals.update((row.program_id, row.refusal) for row in rows)
 
     def compare(
         self, connection: Connection[Any], cards: Iterable[Kept], now: datetime, differences: Differences

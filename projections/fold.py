@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Any
 from uuid import UUID
 
+from msgspec import Struct
 from psycopg import Connection
 
 from ledger.seal import MasterKey, SealBroken, unseal
@@ -23,7 +24,7 @@ from projections.loyalty_transactions import LOYALTY_TRANSACTIONS
 from projections.other_events import OTHER_EVENTS
 from projections.refusals import REFUSALS
 from projections.staff_pins import STAFF_PINS, used_pin
-from projections.table import Kept, LogTable, Row, StateTable, add_rows
+from projections.table import Kept, LogTable, StateTable, add_rows
 from projections.vendors import API_KEYS, VENDORS
 
 STATE_TABLES: tuple[StateTable, ...] = (
@@ -93,7 +94,7 @@ class Fold:
         self._master_key = master_key
         self.kept: dict[str, dict[UUID, Kept]] = {table.name: {} for table in STATE_TABLES}
         self.changed: dict[str, set[UUID]] = {table.name: set() for table in STATE_TABLES}
-        self.added: dict[str, list[Row]] = {table.name: [] for table in LOG_TABLES}
+        self.added: dict[str, list[Struct]] = {table.name: [] for table in LOG_TABLES}
 
     def load(self, connection: Connection[Any], events: Iterable[Recorded]) -> None:
         """Fetch the rows that the events are about to change."""
@@ -190,7 +191,7 @@ class Fold:
             for id_ in list(islice(kept, max(len(kept) - rows_max, 0))):
                 del kept[id_]
 
-    def take_added(self, table: LogTable) -> list[Row]:
+    def take_added(self, table: LogTable) -> list[Struct]:
         added, self.added[table.name] = self.added[table.name], []
         return added
 

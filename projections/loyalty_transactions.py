@@ -4,9 +4,11 @@ The deltas of a card's rows add up to its balance: a replacement takes its units
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
+
+from msgspec import Struct
 
 from ledger.card import (
     CardClosed,
@@ -39,81 +41,108 @@ COLUMNS = (
     " shortfall, related_card_id, status_after, reason, local_date, program_version, occurred_at, recorded_at,"
     " position, card_version"
 )
-NOTHING: Row = dict.fromkeys(
-    (
-        "purchase_amount_minor",
-        "net_amount_minor",
-        "refund_amount_minor",
-        "currency",
-        "order_reference",
-        "external_ref",
-        "reward_id",
-        "reward_description",
-        "reward_value_minor",
-        "reverses_id",
-        "shortfall",
-        "related_card_id",
-        "reason",
-        "local_date",
-    )
-)
 
 
-def row(recorded: Recorded, kept: Kept | None) -> Row:
+class Transaction(Struct, frozen=True, kw_only=True):
+    """A row, by its columns."""
+
+    id: UUID
+    card_id: UUID
+    program_id: UUID | None
+    vendor_id: UUID
+    location_id: UUID | None
+    terminal_id: str | None
+    staff_pin_id: UUID | None
+    actor_type: str
+    actor_id: str
+    authenticated_by: str
+    channel: str
+    request_id: str
+    causation_id: UUID | None
+    transaction_type: str
+    event_name: str
+    stamps_delta: int
+    points_delta: int
+    stamps_balance_after: int
+    points_balance_after: int
+    purchase_amount_minor: int | None = None
+    net_amount_minor: int | None = None
+    refund_amount_minor: int | None = None
+    currency: str | None = None
+    order_reference: str | None = None
+    external_ref: str | None = None
+    reward_id: UUID | None = None
+    reward_description: str | None = None
+    reward_value_minor: int | None = None
+    reverses_id: UUID | None = None
+    shortfall: int | None = None
+    related_card_id: UUID | None = None
+    status_after: str
+    reason: str | None = None
+    local_date: date | None = None
+    program_version: int | None
+    occurred_at: datetime
+    recorded_at: datetime
+    position: int | None
+    card_version: int
+
+
+def row(recorded: Recorded, kept: Kept | None) -> Transaction:
     """The row of one event, with the card as it is after it."""
     assert kept is not None
     event, envelope, card = recorded.event, recorded.envelope, kept.state
     stamps, points, facts = _told_by(event)
-    return {
-        "id": getattr(event, "entry_id", None) or derived("transaction", recorded.stream_id, recorded.version),
-        "card_id": recorded.stream_id,
-        "program_id": kept.program_id,
-        "vendor_id": kept.vendor_id,
-        "location_id": envelope.location_id,
-        "terminal_id": envelope.terminal_id,
-        "staff_pin_id": getattr(event, "staff_pin_id", None),
-        "actor_type": envelope.actor.type,
-        "actor_id": envelope.actor.id,
-        "authenticated_by": envelope.actor.authenticated_by,
-        "channel": envelope.channel,
-        "request_id": envelope.request_id,
-        "causation_id": envelope.causation_id,
-        "transaction_type": entry_type(event),
-        "event_name": recorded.name,
-        "stamps_delta": stamps,
-        "points_delta": points,
-        "stamps_balance_after": card.stamps,
-        "points_balance_after": card.points,
-        **NOTHING,
-        "status_after": card.status,
-        "program_version": envelope.program_version,
-        "occurred_at": envelope.occurred_at,
-        "recorded_at": envelope.recorded_at,
-        "position": recorded.position,
-        "card_version": recorded.version,
+    return Transaction(
+        id=getattr(event, "entry_id", None) or derived("transaction", recorded.stream_id, recorded.version),
+        card_id=recorded.stream_id,
+        program_id=kept.program_id,
+        vendor_id=kept.vendor_id,
+        location_id=envelope.location_id,
+        terminal_id=envelope.terminal_id,
+        staff_pin_id=getattr(event, "staff_pin_id", None),
+        actor_type=envelope.actor.type,
+        actor_id=envelope.actor.id,
+        authenticated_by=envelope.actor.authenticated_by,
+        channel=envelope.channel,
+        request_id=envelope.request_id,
+        causation_id=envelope.causation_id,
+        transaction_type=entry_type(event),
+        event_name=recorded.name,
+        stamps_delta=stamps,
+        points_delta=points,
+        stamps_balance_after=card.stamps,
+        points_balance_after=card.points,
+        status_after=card.status,
+        program_version=envelope.program_version,
+        occurred_at=envelope.occurred_at,
+        recorded_at=envelope.recorded_at,
+        position=recorded.position,
+        card_version=recorded.version,
         **facts,
-    }
+    )
 
 
 def _told_by(event: Any) -> tuple[int, int, Row]:
     """Change of stamps, change of points, and the columns only this kind of event fills."""
     match event:
         case StampsAdded():
-            return event.stamps, 0, {"local_date": event.local_date} | _references(event)
+            return event.stamps, 0, _references(event, local_date=event.local_date)
         case PointsEarned():
-            amounts = {
-                "purchase_amount_minor": event.purchase_amount_minor,
-                "net_amount_minor": event.purchase_amount_minor - event.paid_with_reward_minor,
-                "currency": event.currency,
-            }
-            return 0, event.points, amounts | _references(event)
+            amounts = _references(
+                event,
+                purchase_amount_minor=event.purchase_amount_minor,
+                net_amount_minor=event.purchase_amount_minor - event.paid_with_reward_minor,
+                currency=event.currency,
+            )
+            return 0, event.points, amounts
         case RewardRedeemed():
-            reward = {
-                "reward_id": event.reward_id,
-                "reward_description": event.reward_description,
-                "reward_value_minor": event.reward_value_minor,
-            }
-            return -event.stamps_spent, -event.points_spent, reward | _references(event)
+            reward = _references(
+                event,
+                reward_id=event.reward_id,
+                reward_description=event.reward_description,
+                reward_value_minor=event.reward_value_minor,
+            )
+            return -event.stamps_spent, -event.points_spent, reward
         case EarnReversed():
             undone = {
                 "reverses_id": event.reverses_id,
@@ -142,8 +171,8 @@ def _told_by(event: Any) -> tuple[int, int, Row]:
             raise AssertionError(f"no deltas for {type(event).__name__}")
 
 
-def _references(event: StampsAdded | PointsEarned | RewardRedeemed) -> Row:
-    return {"order_reference": event.order_reference, "external_ref": event.external_ref}
+def _references(event: StampsAdded | PointsEarned | RewardRedeemed, **facts: Any) -> Row:
+    return {**facts, "order_reference": event.order_reference, "external_ref": event.external_ref}
 
 
 ENTRY_TYPES: dict[str, tuple[type[CardEvent], ...]] = {

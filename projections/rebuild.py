@@ -7,6 +7,7 @@ ones, catches up, and takes their place in one transaction: a reader sees the ol
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import psycopg
@@ -173,8 +174,10 @@ class _Rebuild:
                 changed.clear()
         for table in STATE_TABLES:
             if table.name in self._names:
-                kept = filter(table.is_there, self._fold.kept[table.name].values())
-                copy_rows(self._connection, table.name, map(table.row, kept))
+                rows = map(table.row, filter(table.is_there, self._fold.kept[table.name].values()))
+                if first := next(rows, None):
+                    told = (tuple(row.values()) for row in chain((first,), rows))
+                    copy_rows(self._connection, table.name, first, told)
 
     def _catch_up(self, target: int) -> None:
         while self._fold_batch(target):

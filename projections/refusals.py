@@ -3,6 +3,8 @@
 from datetime import datetime
 from uuid import UUID
 
+from msgspec import Struct
+
 from ledger.attempts import AttemptEvent, EarnRefused, RedemptionRefused, ReversalRefused, StampRefused
 from ledger.ids import derived
 from ledger.stream import Recorded
@@ -26,28 +28,50 @@ def decision_of(recorded: Recorded) -> UUID:
     return decision_id or derived("refusal", recorded.stream_id, recorded.version)
 
 
-def row(recorded: Recorded, _: Kept | None) -> Row:
+class Refusal(Struct, frozen=True):
+    """A row, by its columns."""
+
+    id: UUID
+    card_id: UUID | None
+    program_id: UUID | None
+    vendor_id: UUID
+    kind: str
+    refusal: str
+    facts: dict[str, str | int]
+    staff_pin_id: UUID | None
+    location_id: UUID | None
+    terminal_id: str | None
+    actor_type: str
+    actor_id: str
+    channel: str
+    request_id: str
+    at: datetime
+    version: int
+    position: int | None
+
+
+def row(recorded: Recorded, _: Kept | None) -> Refusal:
     event: AttemptEvent = recorded.event
     envelope = recorded.envelope
-    return {
-        "id": decision_of(recorded),
-        "card_id": event.card_id,
-        "program_id": envelope.program_id,
-        "vendor_id": envelope.vendor_id,
-        "kind": KINDS[type(event)],
-        "refusal": event.refusal,
-        "facts": event.facts,
-        "staff_pin_id": event.staff_pin_id,
-        "location_id": envelope.location_id,
-        "terminal_id": envelope.terminal_id,
-        "actor_type": envelope.actor.type,
-        "actor_id": envelope.actor.id,
-        "channel": envelope.channel,
-        "request_id": envelope.request_id,
-        "at": event.at,
-        "version": recorded.version,
-        "position": recorded.position,
-    }
+    return Refusal(
+        id=decision_of(recorded),
+        card_id=event.card_id,
+        program_id=envelope.program_id,
+        vendor_id=envelope.vendor_id,
+        kind=KINDS[type(event)],
+        refusal=event.refusal,
+        facts=event.facts,
+        staff_pin_id=event.staff_pin_id,
+        location_id=envelope.location_id,
+        terminal_id=envelope.terminal_id,
+        actor_type=envelope.actor.type,
+        actor_id=envelope.actor.id,
+        channel=envelope.channel,
+        request_id=envelope.request_id,
+        at=event.at,
+        version=recorded.version,
+        position=recorded.position,
+    )
 
 
 REFUSALS = LogTable("refusals", ("attempts",), row)

@@ -7,11 +7,11 @@ one statement for many; where there are many to be added, by COPY.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import chain
 from typing import Any, NamedTuple, Protocol, TypeAlias
 from uuid import UUID
 
 import orjson
+from msgspec import Struct, structs
 from psycopg import Connection
 from psycopg.types.json import set_json_dumps
 
@@ -117,8 +117,11 @@ class StateTable:
         """Those the row tells and nobody has opened yet, with how they are looked up."""
         if not self.is_there(kept):
             return []
-        secrets = [(getattr(kept.state, column.field), column.lookup) for column in self.secrets]
-        return [(secret, lookup) for secret, lookup in secrets if secret and secret.sealed not in kept.told]
+        return [
+            (secret, column.lookup)
+            for column in self.secrets
+            if (secret := getattr(kept.state, column.field)) is not None and secret.sealed not in kept.told
+        ]
 
     def write(self, connection: Connection[Any], changed: list[Kept]) -> None:
         """Insert, replace or delete rows, unless they are newer already."""
@@ -143,7 +146,7 @@ class LogTable:
 
     name: str
     stream_types: tuple[str, ...]
-    row: Callable[[Recorded, Kept | None], Row]
+    row: Callable[[Recorded, Kept | None], Struct]
     key: str = "id"
 
 
@@ -156,31 +159,27 @@ def _upsert(table: str, key: str, columns: tuple[str, ...]) -> str:
     )
 
 
-def add_rows(connection: Connection[Any], table: str, rows: list[Row]) -> None:
-    """Add rows: few of them in one round trip, which a pipeline can take in, many by COPY, which none can."""
+def add_rows(connection: Connection[Any], table: str, rows: Sequence[Struct]) -> None:
+    """Add a log's rows: few of them in one round trip, which a pipeline can take in, many by COPY, which none can."""
     if len(rows) < FEW:
         connection.execute(
             f"INSERT INTO {table} SELECT * FROM json_populate_recordset(NULL::{table}, %s)",
-            (orjson.dumps(rows).decode(),),
+            (orjson.dumps([structs.asdict(row) for row in rows]).decode(),),
         )
     else:
-        copy_rows(connection, table, rows)
+        copy_rows(connection, table, rows[0].__struct_fields__, map(structs.astuple, rows))
 
 
-def copy_rows(connection: Connection[Any], table: str, rows: Iterable[Row]) -> None:
-    """Add rows, in half the time of INSERT. All of them name the same columns in the same order."""
-    rows = iter(rows)
-    first = next(rows, None)
-    if first is None:
-        return
-    columns = ", ".join(first)
+def copy_rows(connection: Connection[Any], table: str, columns: Iterable[str], rows: Iterable[tuple[Any, ...]]) -> None:
+    """Add rows of these columns, in half the time of INSERT."""
+    named = ", ".join(columns)
     with connection.cursor() as cursor:
         set_json_dumps(orjson.dumps, cursor)
-        described = cursor.execute(f"SELECT {columns} FROM {table} LIMIT 0").description or ()
-        with cursor.copy(f"COPY {table} ({columns}) FROM STDIN (FORMAT binary)") as copy:
+        described = cursor.execute(f"SELECT {named} FROM {table} LIMIT 0").description or ()
+        with cursor.copy(f"COPY {table} ({named}) FROM STDIN (FORMAT binary)") as copy:
             copy.set_types([column.type_code for column in described])
-            for row in chain((first,), rows):
-                copy.write_row(tuple(row.values()))
+            for row in rows:
+                copy.write_row(row)
 
 
 def json_of(state: Any) -> Row:

@@ -1,9 +1,11 @@
 """Tables vendors and api_keys: merchants, and every key ever issued to them, revoked ones included."""
 
-from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ledger.stream import Recorded
 from ledger.vendor import ApiKeyIssued, ApiKeyRevoked, Scope, Vendor, evolve
@@ -39,8 +41,7 @@ def _vendor_id(recorded: Recorded) -> UUID | None:
 VENDORS = StateTable("vendors", Vendor, _vendor_id, evolve, row, vendor_column="id")
 
 
-@dataclass(frozen=True, slots=True)
-class IssuedKey:
+class IssuedKey(Struct, frozen=True):
     """A key from its issue on. A vendor's own state forgets it when it is revoked."""
 
     name: str

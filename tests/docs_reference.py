@@ -8,7 +8,7 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -18,6 +18,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, iter_route_contexts
+from msgspec import NODEFAULT, Struct
+from msgspec.structs import fields
 
 from api.dependencies import VendorWith, _admin, _admin_or_auditor, public
 from api.key_files import Keys
@@ -27,7 +29,6 @@ from api.openapi import SECURITY_SCHEMES, operations
 from api.problems import MEDIA_TYPE, PROBLEMS, TYPE_BASE
 from api.settings import Settings, settings_table
 from ledger.errors import Refused
-from ledger.personal import Secret
 from ledger.seal import MasterKey
 from ledger.stream import EVENT_NAMES, STREAM_KINDS, Envelope
 from tests.golden import golden_events
@@ -124,11 +125,7 @@ def about(cls: type[Any]) -> str:
 
 
 def first_line(thing: Any) -> str:
-    """Empty where only the dataclass decorator wrote a docstring."""
-    text = inspect.cleandoc(thing.__doc__ or "")
-    if inspect.isclass(thing) and text.startswith(f"{thing.__name__}("):
-        return ""
-    return text.partition("\n")[0]
+    return inspect.cleandoc(thing.__doc__ or "").partition("\n")[0]
 
 
 def comments(cls: type[Any]) -> dict[str, str]:
@@ -138,7 +135,7 @@ def comments(cls: type[Any]) -> dict[str, str]:
 
 def default(field: Any) -> str:
     value = field.default
-    if value is MISSING or value is None or value == ():
+    if value is NODEFAULT or value is None or value == ():
         return ""
     return f", else `{str(value).lower() if isinstance(value, bool) else value}`"
 
@@ -159,11 +156,11 @@ def shown(hint: Any) -> str:
 
 
 def is_shape(hint: Any) -> bool:
-    return is_dataclass(hint) and hint is not Secret
+    return isinstance(hint, type) and issubclass(hint, Struct)
 
 
 def shapes(classes: Iterable[type[Any]]) -> list[type[Any]]:
-    """The dataclasses that fields of these consist of, each once, by name."""
+    """The structs that fields of these consist of, each once, by name."""
     found: dict[str, type[Any]] = {}
 
     def look(hint: Any) -> None:

@@ -3,10 +3,11 @@
 Everything is fixed: ids, times, and sealed secrets as the text that would stand in the database.
 """
 
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from ledger import attempts, audit, card, program, staff_pin, subject, vendor, wallet_pass
 from ledger.personal import Secret

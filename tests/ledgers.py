@@ -73,7 +73,7 @@ class Shop:
             loyalty_type=loyalty_type,
             currency=None,
             timezone=None,
-            rules=lambda now, zone: replace(Rules(1, now, zone), **given),
+            rules=lambda now, zone: Rules(1, now, zone, **given),
             branding=Branding("Coffee card"),
             rewards=[CAKE],
             is_active=True,

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID, uuid4
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ledger.commands.references import CardReference
 from ledger.decision import Outcome

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
+from msgspec import structs
 
 from api.bodies import StrictRoute
 from api.cursors import LIMIT_DEFAULT, POSITION_MAX, After, Limit, decode_cursor, page_of
@@ -72,7 +73,7 @@ async def last_check(reader: Reader) -> dict[str, Any]:
         return {"status": "never_checked", "checks": 0}
     audit: Audit = stream.state
     status = "differs" if audit.last.differences else "adds_up"
-    return {"status": status, "checks": audit.checks, **asdict(audit.last)}
+    return {"status": status, "checks": audit.checks, **structs.asdict(audit.last)}
 
 
 def told(sealed: Sealed) -> dict[str, Any]:

@@ -1,11 +1,11 @@
 """Vendors and the keys of their systems."""
 
-from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
+from msgspec.structs import replace
 from pydantic import Field
 
 from api import doors

@@ -1,13 +1,13 @@
 """A vendor's programs."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
+from msgspec.structs import replace
 from pydantic import Field
 
 from api.bodies import StrictRoute

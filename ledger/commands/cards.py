@@ -1,10 +1,12 @@
 """Enrolment, look-up, and a card's life: suspended, reinstated, closed, replaced."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from ledger import card as cards
 from ledger import card_life

@@ -1,6 +1,6 @@
 """Refusals on a card, counted apart from the card."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from tests.examples import EARN_REFUSED, HOUR, MONDAY, REDEMPTION_REFUSED, REVERSAL_REFUSED, STAMP_REFUSED
 from tests.given import fold

@@ -1,10 +1,10 @@
 """A card's life: enrolled, suspended, lost and replaced, closed."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from ledger import card as cards
 from ledger import card_life

@@ -1,6 +1,5 @@
 """JSON and back: whatever is written is read again as it was, and no secret is written in clear."""
 
-from dataclasses import dataclass, fields, replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any, Literal
 from uuid import UUID
@@ -9,6 +8,8 @@ import orjson
 import pytest
 from hypothesis import given as hypothesis_given
 from hypothesis import strategies as st
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from ledger import attempts, card, program, staff_pin, vendor, wallet_pass
 from ledger.codec import from_json, from_plain, to_json, to_plain
@@ -95,11 +96,11 @@ def test_a_role_of_none_stays_none() -> None:
 
 @pytest.mark.parametrize(
     "event",
-    [event for event in examples.EVENTS if any(isinstance(getattr(event, f.name), Secret) for f in fields(event))],
+    [event for event in examples.EVENTS if any(isinstance(part, Secret) for part in asdict(event).values())],
     ids=lambda event: type(event).__name__,
 )
 def test_an_event_whose_secret_was_never_sealed_cannot_be_written(event: Any) -> None:
-    name = next(f.name for f in fields(event) if isinstance(getattr(event, f.name), Secret))
+    name = next(name for name, part in asdict(event).items() if isinstance(part, Secret))
     with pytest.raises(AssertionError, match=name):
         to_json(replace(event, **{name: Secret("Lena Weber")}))
 
@@ -115,13 +116,11 @@ def test_only_the_ciphertext_of_a_secret_is_written() -> None:
     assert "Lena" not in to_json(enrolled)
 
 
-@dataclass(frozen=True, slots=True)
-class Person:
+class Person(Struct, frozen=True):
     name: Secret
 
 
-@dataclass(frozen=True, slots=True)
-class Household:
+class Household(Struct, frozen=True):
     head: Person
     others: tuple[Person, ...] = ()
 
@@ -137,8 +136,7 @@ def test_a_secret_further_inside_is_not_written_in_clear_either() -> None:
 # ------------------------------------------------------------------ values
 
 
-@dataclass(frozen=True, slots=True)
-class Everything:
+class Everything(Struct, frozen=True):
     text: str
     number: int
     flag: bool

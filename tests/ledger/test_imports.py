@@ -1,12 +1,11 @@
 """A card's past from another system: taken at its word, added up by our rules, refused where it cannot have been."""
 
-from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
+from msgspec.structs import replace
 
 from ledger import history
 from ledger.card import Card, CardEvent, PointsEarned, RewardRedeemed, StampsAdded, UnitsAdjusted, evolve
@@ -34,7 +33,6 @@ from ledger.history import (
 from ledger.ids import derived
 from ledger.program import Branding, LoyaltyType, Program, Rules, create
 from ledger.reversal import Asker, reverse
-from ledger.values import changed
 from tests.given import fold
 
 BEGINS = datetime(2025, 3, 1, 9, tzinfo=UTC)
@@ -194,9 +192,3 @@ def test_a_program_never_gave_what_it_does_not_give(loyalty_type: LoyaltyType, e
 
 def test_a_balance_has_an_end() -> None:
     refused(OpeningBalance(1, BEGINS, 0, 1_000_000_000), PointsGiven(2, after(1), 1), because=InvalidValue, line=2)
-
-
-def test_the_quick_way_to_change_a_value_is_the_standard_one() -> None:
-    _, card = tell(StampsGiven(2, after(1), 3))
-    ways: list[Callable[..., Card]] = [changed, replace]
-    assert ways[0](card, stamps=9, language="fr") == ways[1](card, stamps=9, language="fr") != card

@@ -1,6 +1,5 @@
 """A program: what it is made of, and how its rules change without touching the past."""
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -8,6 +7,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given as hypothesis_given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ledger import program as programs
 from ledger.errors import InvalidValue, ProgramTypeMismatch, RewardNotFound

@@ -1,11 +1,11 @@
 """Undoing an entry: who may, for how long, and that nobody ever gets back more than there was."""
 
-from dataclasses import replace
 from uuid import UUID
 
 import pytest
 from hypothesis import given as hypothesis_given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ledger.card import PointsEarned
 from ledger.errors import (

@@ -1,12 +1,12 @@
 """Rewards: what they cost, who can have one, and how many are left."""
 
-from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
 import pytest
 from hypothesis import given as hypothesis_given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ledger.card import RewardRedeemed
 from ledger.errors import (

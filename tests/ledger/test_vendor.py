@@ -1,10 +1,10 @@
 """A vendor, and the API keys of its systems."""
 
-from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
 import pytest
+from msgspec.structs import replace
 
 from ledger import vendor as vendors
 from ledger.errors import ApiKeyNotFound, InvalidValue

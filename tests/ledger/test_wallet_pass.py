@@ -1,10 +1,10 @@
 """A pass in phones: given out once, heard about by those who asked, and by no more than a hundred of them."""
 
-from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import pytest
+from msgspec.structs import replace
 
 from ledger import wallet_pass
 from ledger.personal import Secret

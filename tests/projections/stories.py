@@ -2,12 +2,12 @@
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
+from msgspec.structs import replace
 from psycopg import Connection
 from psycopg.rows import dict_row
 

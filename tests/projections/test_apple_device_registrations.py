@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from msgspec import structs
 
 from ledger import program, vendor
 from ledger.decision import Append
@@ -117,7 +118,7 @@ def test_the_card_shows_the_serial_number_and_keeps_its_own_version(store: PassS
     catch_up(database_url)
     row = store.row("loyalty_cards", CARD)
     assert (row["apple_serial_number"], row["apple_auth_token"], row["version"]) == ("zess-0001", None, 2)
-    store.happened(replace(ISSUED, serial_number="zess-0002"))
+    store.happened(structs.replace(ISSUED, serial_number="zess-0002"))
     catch_up(database_url)
     after = store.row("loyalty_cards", CARD)
     assert after == row | {"apple_serial_number": "zess-0002"}
@@ -272,7 +273,7 @@ def test_a_change_of_card_program_or_vendor_is_a_change_of_the_pass(store: PassS
     streams: list[tuple[StreamType, UUID, list[Any]]] = [
         ("card", CARD, [stamped(2)]),
         ("program", store.program_id, [program.ProgramDeactivated(MONDAY + HOUR)]),
-        ("vendor", store.vendor_id, [vendor.VendorUpdated(MONDAY + HOUR, replace(PROFILE, name="New"))]),
+        ("vendor", store.vendor_id, [vendor.VendorUpdated(MONDAY + HOUR, structs.replace(PROFILE, name="New"))]),
     ]
     catch_up(database_url)
     _, tag = wait(changed_since(queries, "phone", PASS["pass_type_id"], None))

@@ -6,13 +6,13 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
 import orjson
 import psycopg
 import pytest
+from msgspec.structs import asdict, replace
 
 from ledger import attempts, card, program, staff_pin, vendor
 from ledger.ids import attempts_id, derived
@@ -259,7 +259,7 @@ def test_every_event_there_is_reaches_a_table() -> None:
         for changed in fold.changed.values():
             changed.clear()
         fold.apply(Recorded(stream_id, versions[stream_id], position, name, event, around, "", ""))
-        added = [row["position"] for rows in fold.added.values() for row in rows]
+        added = [asdict(row)["position"] for rows in fold.added.values() for row in rows]
         # That a person was forgotten, the cards and passes tell the tables by events of their own; a check tells none.
         is_told_apart = stream_type in ("subject", "audit")
         assert is_told_apart or position in added or any(fold.changed.values()), f"{name} changes nothing"

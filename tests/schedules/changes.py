@@ -1,9 +1,11 @@
 """What happens in a schedule's shop: two cards of one program, and everything that may change what they show."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from ledger.commands import Ledger
 from ledger.commands.references import CardReference

@@ -3,13 +3,13 @@
 import asyncio
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 from io import BytesIO
 from typing import Any
 
 import segno
 from markupsafe import Markup
+from msgspec.structs import replace
 from pydantic import ValidationError
 
 from api.languages import Language, known

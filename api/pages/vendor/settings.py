@@ -1,10 +1,10 @@
 """What a vendor may set about itself, and what the installation has set up around it."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter
+from msgspec.structs import replace
 from pydantic import Field, ValidationError
 from starlette.responses import Response
 

@@ -6,11 +6,13 @@
 import json
 from base64 import b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from ledger.stream import NAME_OF, digest, encode, first_prev
 from projections.proofs.merkle import inclusion_proof, root

@@ -1,6 +1,7 @@
 """A statement that holds, and everything somebody could do to one: each has its exit code and its sentence."""
 
 import ast
+import dataclasses
 import json
 import subprocess
 import sys
@@ -8,13 +9,13 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable
 from contextlib import suppress
 from copy import deepcopy
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given as hypothesis_given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ledger.stream import digest
 from projections.proofs import verify_statement
@@ -273,7 +274,7 @@ def test_events_that_were_sealed_in_another_order_than_their_versions_are_refuse
 
 def test_a_checkpoint_in_another_ledgers_name_is_refused() -> None:
     tree = tree_of(history()).checkpoint
-    note = sign(str(replace(tree, origin="other.example/ledger")), KEY)
+    note = sign(str(dataclasses.replace(tree, origin="other.example/ledger")), KEY)
     assert fault(made() | {"checkpoint": note}).kind is Kind.CHECKPOINT
 
 
