@@ -6,7 +6,6 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
-from eventsourcing.persistence import Notification
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
@@ -17,18 +16,18 @@ from ledger.recorder import APP_ROLE
 from ledger.remembered import recalled
 from ledger.round import READ, Round
 from ledger.seal import MasterKey, SubjectKey
-from ledger.stream import Recorded, decode
+from ledger.stream import Recorded, Stored, decode
 
 Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
 STATEMENT_MILLISECONDS_MAX = 5_000
 
 EVENTS = """
-SELECT notification_id, originator_version, topic, state FROM stored_events
+SELECT originator_version, topic, state, notification_id FROM stored_events
 WHERE originator_id = %s AND originator_version > %s AND originator_version <= %s
 ORDER BY originator_version LIMIT %s
 """
 LOG = """
-SELECT notification_id, originator_id, originator_version, topic, state FROM stored_events
+SELECT originator_id, originator_version, topic, state, notification_id FROM stored_events
 WHERE notification_id > %s AND (%s::text[] IS NULL OR topic = ANY(%s)) ORDER BY notification_id LIMIT %s
 """
 ENTRY = "SELECT stream_id, version FROM idempotency_keys WHERE command_id = %s AND vendor_id = coalesce(%s, vendor_id)"
@@ -101,16 +100,13 @@ class Reader:
     ) -> list[Recorded]:
         """A stream's history, oldest first, at most `limit` events. `after` and `until` are versions."""
         rows = await self.rows(EVENTS, (stream_id, after, until, limit))
-        return [decode(Notification(stream_id, version, name, state, id=id_)) for id_, version, name, state in rows]
+        return [decode(Stored(stream_id, *row)) for row in rows]
 
     async def log(self, *, after: int, limit: int, names: Sequence[str] | None = None) -> list[Recorded]:
         """All streams by position, oldest first."""
         wanted = None if names is None else list(names)
         rows = await self.rows(LOG, (after, wanted, wanted, limit))
-        return [
-            decode(Notification(stream_id, version, name, state, id=id_))
-            for id_, stream_id, version, name, state in rows
-        ]
+        return [decode(Stored(*row)) for row in rows]
 
     async def last_position(self) -> int:
         """The newest event's position; 0 where there is none."""

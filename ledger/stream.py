@@ -9,20 +9,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, lru_cache
 from hashlib import sha256
-from typing import Any, Literal, TypeAlias, get_args, get_type_hints
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, get_args, get_type_hints
 from uuid import UUID
 
 import msgspec
 import orjson
-from eventsourcing.persistence import Notification, StoredEvent
 from msgspec import Struct
-from msgspec.structs import replace
+from msgspec.structs import astuple, replace
 
 from ledger import attempts, audit, card, program, staff_pin, subject, vendor, wallet_pass
-from ledger.codec import from_json, to_plain
+from ledger.codec import to_plain
 from ledger.personal import Secret
 from ledger.seal import SubjectKey, seal
 
+T = TypeVar("T")
 StreamType: TypeAlias = Literal["vendor", "program", "card", "attempts", "staff_pin", "wallet_pass", "subject", "audit"]
 Channel: TypeAlias = Literal["pos", "offline", "vendor_ui", "admin_ui", "public", "wallet", "import", "system"]
 
@@ -126,6 +126,16 @@ class Envelope(Struct, frozen=True):
     schema: int = 1
 
 
+class Stored(Struct, frozen=True):
+    """One event as it stands in the database."""
+
+    stream_id: UUID
+    version: int
+    name: str
+    state: bytes
+    position: int
+
+
 class Recorded(Struct, frozen=True):
     """One event as it stands in the stream.
 
@@ -175,11 +185,17 @@ def _measured(name: str) -> bytes:
     return _length(name.encode()) + name.encode()
 
 
-class _Written(msgspec.Struct):
-    """What `encode` puts beside the envelope."""
+class _Written(Envelope, Generic[T], frozen=True, kw_only=True):
+    """What `encode` wrote, read in one go: the envelope, with `prev` and the event beside it."""
 
     prev: str
-    data: msgspec.Raw
+    data: T
+
+
+@cache
+def _decoder(name: str) -> msgspec.json.Decoder[_Written[Any]]:
+    written: Any = _Written
+    return msgspec.json.Decoder(written[EVENT_NAMES[name]])
 
 
 def encode(event: Any, envelope: Envelope, prev: str) -> bytes:
@@ -192,8 +208,8 @@ def encode_beside(event: Any, plain_envelope: dict[str, Any], prev: str) -> byte
     return orjson.dumps({"prev": prev, **plain_envelope, "data": to_plain(event)})
 
 
-def decode(stored: StoredEvent, *, is_digested: bool = True) -> Recorded:
-    """One event from the library's form.
+def decode(stored: Stored, *, is_digested: bool = True) -> Recorded:
+    """One event, out of its bytes.
 
     Args:
         is_digested: False leaves `digest` empty, for those who fold and verify nothing.
@@ -201,19 +217,16 @@ def decode(stored: StoredEvent, *, is_digested: bool = True) -> Recorded:
     Raises:
         KeyError: A name this version of the service does not know.
     """
-    assert isinstance(stored.originator_id, UUID)
-    written = from_json(_Written, stored.state)
+    written = _decoder(stored.name).decode(stored.state)
     return Recorded(
-        stream_id=stored.originator_id,
-        version=stored.originator_version,
-        position=stored.id if isinstance(stored, Notification) else None,
-        name=stored.topic,
-        event=from_json(EVENT_NAMES[stored.topic], written.data),
-        envelope=from_json(Envelope, stored.state),
+        stream_id=stored.stream_id,
+        version=stored.version,
+        position=stored.position,
+        name=stored.name,
+        event=written.data,
+        envelope=Envelope(*astuple(written)[: len(Envelope.__struct_fields__)]),
         prev=written.prev,
-        digest=digest(stored.originator_id, stored.originator_version, stored.topic, stored.state)
-        if is_digested
-        else "",
+        digest=digest(stored.stream_id, stored.version, stored.name, stored.state) if is_digested else "",
     )
 
 

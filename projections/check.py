@@ -140,15 +140,15 @@ class _Check:
     def _follow(self, position: int, until: int, last: int, *, is_projected: bool) -> int:
         while position < until and (batch := read_batch(self._connection, position, until=until)):
             self._differences.rows["stored_events"] += len(batch)
-            for notification in batch:
+            for stored in batch:
                 try:
-                    recorded = decode(notification)
+                    recorded = decode(stored)
                     self._chain(recorded, is_projected=is_projected)
                     if is_projected:
                         self._fold.apply(recorded)
                 except Exception as error:
-                    self._differ("stored_events", notification.id, "state", "a readable event", type(error).__name__)
-            after, position = position, batch[-1].id
+                    self._differ("stored_events", stored.position, "state", "a readable event", type(error).__name__)
+            after, position = position, batch[-1].position
             if is_projected:
                 self._fold.open(self._connection)
                 for log_table in LOG_TABLES:

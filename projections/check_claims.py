@@ -10,8 +10,6 @@ from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
-from eventsourcing.persistence import Notification
-
 from ledger.card import Card, CardEnrolled
 from ledger.commands import answers
 from ledger.commands.references import card_of_claim, contact_claim, number_claim, qr_claim, serial_claim
@@ -19,7 +17,7 @@ from ledger.decision import Claim
 from ledger.ids import derived
 from ledger.personal import Secret
 from ledger.seal import MasterKey, SealBroken, SubjectKey, unseal
-from ledger.stream import decode
+from ledger.stream import Stored, decode
 from ledger.wallet_pass import WalletPass
 from projections.differences import Known
 from projections.fold import SUBJECT_KEYS
@@ -156,7 +154,7 @@ def _at_home(known: Known) -> set[UUID]:
     """Cards that their holders made, and those that replace one."""
     replaced: dict[UUID, UUID] = dict(known.connection.execute(REPLACING, binary=True).fetchall())
     for row in known.connection.execute(ENROLLED_SINCE, (known.projected,), binary=True):
-        event = _decoded(*row)
+        event = _decoded(row)
         if isinstance(event, CardEnrolled) and event.replaces is not None:
             replaced[row[0]] = event.replaces
     made = {id_ for id_, head in known.heads.items() if head.stream_type == "card" and head.channel == AT_HOME}
@@ -170,10 +168,10 @@ def _at_home(known: Known) -> set[UUID]:
     return made
 
 
-def _decoded(stream_id: UUID, version: int, topic: str, state: bytes, position: int) -> Any:
+def _decoded(row: tuple[Any, ...]) -> Any:
     """None for an event that cannot be read: that is told already."""
     try:
-        return decode(Notification(stream_id, version, topic, state, id=position)).event
+        return decode(Stored(*row)).event
     except Exception:
         return None
 
@@ -183,7 +181,7 @@ def _given_up(known: Known, master_key: MasterKey) -> set[Claim]:
     given_up: set[Claim] = set()
     for card_id, rows in groupby(known.connection.execute(DETAILS, binary=True), key=itemgetter(0)):
         card: Card | None = known.state_of(card_id) if card_id in known.heads else None
-        said = [event for row in rows if (event := _decoded(*row)) is not None]
+        said = [event for row in rows if (event := _decoded(row)) is not None]
         if card is not None and said:
             *before, now = (_claims(known, master_key, card_id, card.customer_id, event) for event in said)
             given_up |= set().union(*before) - now

@@ -17,12 +17,11 @@ from uuid import UUID, uuid4
 
 import psycopg
 import structlog
-from eventsourcing.persistence import Notification
 from psycopg import Connection
 
 from ledger.recorder import APP_ROLE
 from ledger.seal import MasterKey
-from ledger.stream import decode
+from ledger.stream import Stored, decode
 from projections.fold import Fold, without_pauses
 from projections.loyalty_cards import LOYALTY_CARDS, WITHOUT_DIGEST
 from projections.table import FEW, Queries, Row, dicts
@@ -182,7 +181,7 @@ class Projector:
             self._apply(connection, lease, batch)
         return len(batch)
 
-    def _apply(self, connection: Connection[Any], lease: _Lease, batch: Sequence[Notification]) -> None:
+    def _apply(self, connection: Connection[Any], lease: _Lease, batch: Sequence[Stored]) -> None:
         """One transaction; where an event fails, halves of the batch, down to that event alone."""
         try:
             self._write(connection, lease, batch)
@@ -194,7 +193,7 @@ class Projector:
             self._apply_halves(connection, lease, batch, error)
 
     def _apply_halves(
-        self, connection: Connection[Any], lease: _Lease, batch: Sequence[Notification], error: Exception
+        self, connection: Connection[Any], lease: _Lease, batch: Sequence[Stored], error: Exception
     ) -> None:
         if len(batch) == 1:
             raise PoisonEvent(_named(batch[0], error)) from error
@@ -202,9 +201,9 @@ class Projector:
         self._apply(connection, lease, batch[:half])
         self._apply(connection, lease, batch[half:])
 
-    def _write(self, connection: Connection[Any], lease: _Lease, batch: Sequence[Notification]) -> None:
-        events = [decode(notification, is_digested=False) for notification in batch]
-        after = batch[-1].id
+    def _write(self, connection: Connection[Any], lease: _Lease, batch: Sequence[Stored]) -> None:
+        events = [decode(stored, is_digested=False) for stored in batch]
+        after = batch[-1].position
         fold = lease.fold
         # A third of the round trips where there is little to do; COPY, for where there is much, needs it closed.
         pipeline = connection.pipeline() if len(batch) < FEW else contextlib.nullcontext()
@@ -276,10 +275,10 @@ class Projector:
 
 def read_batch(
     connection: Connection[Any], after: int, *, until: int | None = None, limit: int = BATCH_EVENTS_MAX
-) -> list[Notification]:
+) -> list[Stored]:
     """The next events by position, after one position and up to another."""
     rows = connection.execute(EVENTS, (after, limit), binary=True, prepare=True)
-    return [Notification(*row) for row in rows if until is None or row[4] <= until]
+    return [Stored(*row) for row in rows if until is None or row[4] <= until]
 
 
 async def status(queries: Queries) -> list[Row]:
@@ -297,9 +296,9 @@ def _number(connection: Connection[Any], sql: str, *parameters: Any) -> int:
     return 0 if row is None else int(row[0])
 
 
-def _named(event: Notification, error: Exception) -> str:
+def _named(event: Stored, error: Exception) -> str:
     why = " ".join(f"{name}={value}" for name, value in _described(error).items())
-    return f"position {event.id}: {event.topic}, version {event.originator_version} of {event.originator_id}: {why}"
+    return f"position {event.position}: {event.name}, version {event.version} of {event.stream_id}: {why}"
 
 
 def _described(error: Exception) -> dict[str, str]:

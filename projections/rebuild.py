@@ -186,17 +186,15 @@ class _Rebuild:
 
     def _fold_batch(self, target: int) -> bool:
         batch = read_batch(self._connection, self._position, until=target) if self._position < target else []
-        for notification in batch:
+        for stored in batch:
             try:
-                self._fold.apply(decode(notification, is_digested=False))
+                self._fold.apply(decode(stored, is_digested=False))
             except Exception as error:
-                raise PoisonEvent(
-                    f"position {notification.id}: {notification.topic}: {type(error).__name__}"
-                ) from error
+                raise PoisonEvent(f"position {stored.position}: {stored.name}: {type(error).__name__}") from error
         if not batch:
             return False
         self._fold.open(self._connection)
-        self._position = batch[-1].id
+        self._position = batch[-1].position
         self._progress(self._position, target)
         return True
 

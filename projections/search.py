@@ -10,11 +10,9 @@ from datetime import datetime
 from typing import Any, Literal, TypeAlias, get_args
 from uuid import UUID
 
-from eventsourcing.persistence import Notification
-
 from ledger.card import CardEvent
 from ledger.ids import wallet_pass_id
-from ledger.stream import NAME_OF, Recorded, decode
+from ledger.stream import NAME_OF, Recorded, Stored, decode
 from projections.refusals import KINDS as REFUSED
 from projections.table import Queries
 
@@ -137,7 +135,7 @@ OF_A_VENDOR = ("terminal_id", "actor_id", "staff_pin_id", "reference", "kinds")
 BY_ITSELF = ("card_id", "command_id", "reference")  # So few rows that no time need narrow them.
 
 EVENTS = """
-SELECT notification_id, originator_id, originator_version, topic, state FROM ({found}) AS found
+SELECT originator_id, originator_version, topic, state, notification_id FROM ({found}) AS found
 JOIN stored_events ON notification_id = found.position ORDER BY notification_id {direction}
 """
 WHOLE_STREAM = """
@@ -206,9 +204,7 @@ def _beyond(wanted: Wanted, event: Recorded, order: Order) -> Wanted:
 
 async def _read(queries: Queries, wanted: Wanted, order: Order, limit: int) -> list[Recorded]:
     rows = await queries.rows(statement(wanted, order), parameters(wanted) | {"limit": limit})
-    return [
-        decode(Notification(id_, version, name, state, id=position)) for position, id_, version, name, state in rows
-    ]
+    return [decode(Stored(*row)) for row in rows]
 
 
 def statement(wanted: Wanted, order: Order) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
-from eventsourcing.persistence import Notification
 from psycopg import Connection
 
 from ledger import program as programs
@@ -20,7 +19,7 @@ from ledger.ids import attempts_id
 from ledger.program import Program
 from ledger.recorder import APP_ROLE
 from ledger.simulation import Account, Change, Figures, Step, Verdicts, under
-from ledger.stream import Recorded, decode
+from ledger.stream import Recorded, Stored, decode
 
 BATCH_CARDS = 100
 MEASURES = ("rewards", "stamps", "points")
@@ -197,9 +196,9 @@ class _Simulation:
     def _read(self, stream_ids: Sequence[UUID]) -> Histories:
         histories: Histories = {}
         rows = self._connection.execute(EVENTS, (list(stream_ids),), binary=True)
-        for stream_id, version, topic, state, position in rows:
-            stored = Notification(stream_id, version, topic, state, id=position)
-            histories.setdefault(stream_id, []).append(decode(stored, is_digested=False))
+        for row in rows:
+            recorded = decode(Stored(*row), is_digested=False)
+            histories.setdefault(recorded.stream_id, []).append(recorded)
         return histories
 
 

@@ -176,9 +176,9 @@ def advance(connection: Connection[Any], now: datetime) -> int:
     if before >= tables:
         return 0
     batch = read_batch(connection, before, until=tables)
-    events = [decode(notification, is_digested=False) for notification in batch]
+    events = [decode(stored, is_digested=False) for stored in batch]
     with connection.transaction():
-        after = batch[-1].id if batch else tables
+        after = batch[-1].position if batch else tables
         if connection.execute(MOVE_ON, (after, NAME, before)).rowcount == 1:
             _take_in(connection, events, after, now)
     return max(len(batch), 1)

@@ -12,14 +12,13 @@ from uuid import UUID, uuid4
 
 import msgspec
 import psycopg
-from eventsourcing.persistence import Notification
 from psycopg import Connection, sql
 
 from ledger.codec import to_json
 from ledger.master_keys import MasterKeyUnknown, in_force
 from ledger.recorder import LOCK_STORE, NOTIFY
 from ledger.seal import MasterKey
-from ledger.stream import EVENT_NAMES, STREAM_KINDS, Recorded, decode, evolve
+from ledger.stream import EVENT_NAMES, STREAM_KINDS, Recorded, Stored, decode, evolve
 from projections.archive.lines import ArchiveRefused, Checkpoint, Event, Header, History, Key, Line, Restore, Row
 from projections.archive.reading import verified
 from projections.archive.rows import MUST_BE_EMPTY
@@ -226,7 +225,7 @@ class _Loading:
         state: Any = None
         with self._connection.cursor(f"histories_{uuid4().hex}", binary=True) as cursor:
             for row in cursor.execute(HISTORIES, (stream_ids,)):
-                recorded = decode(Notification(*row), is_digested=False)
+                recorded = decode(Stored(*row), is_digested=False)
                 if recorded.envelope.stream_type not in STREAM_KINDS:
                     raise ValueError(f"there is no stream of type {recorded.envelope.stream_type}")
                 if newest is not None and newest.stream_id != recorded.stream_id:

@@ -13,11 +13,10 @@ from uuid import UUID
 
 import msgspec
 import orjson
-from eventsourcing.persistence import Notification
 
 from ledger.errors import CardNotFound
 from ledger.reader import Reader
-from ledger.stream import Recorded, decode, digest, first_prev
+from ledger.stream import Recorded, Stored, decode, digest, first_prev
 from projections.proofs.sealing_keys import read_key
 from projections.proofs.statement import EVENTS_MAX, statement
 from projections.proofs.verify_statement import (
@@ -99,7 +98,7 @@ async def read_history(reader: Reader, card_id: UUID) -> History:
 
 def _row(card_id: UUID, position: int, version: int, name: str, state: bytes) -> Row:
     try:
-        recorded = decode(Notification(card_id, version, name, state, id=position))
+        recorded = decode(Stored(card_id, version, name, state, position))
     except (KeyError, ValueError, TypeError, msgspec.MsgspecError):
         return Row(position, version, name, digest(card_id, version, name, state), _prev(state), None)
     return Row(position, version, name, recorded.digest, recorded.prev, recorded)

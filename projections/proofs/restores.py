@@ -88,9 +88,9 @@ def _made_anew(connection: Connection[Any]) -> tuple[GrowingTree, int]:
     tree, position = GrowingTree(connection, 0), 0
     while events := read_batch(connection, position):
         for event in events:
-            tree.append(event.id, leaf_of_event(event))
+            tree.append(event.position, leaf_of_event(event))
         tree.write()
-        position = events[-1].id
+        position = events[-1].position
     return tree, position
 
 

@@ -18,12 +18,12 @@ from uuid import uuid4
 
 import psycopg
 import structlog
-from eventsourcing.persistence import Notification
 from psycopg import Connection
 
 from ledger.commands.caller import utc_now
 from ledger.private_files import replace
 from ledger.recorder import APP_ROLE
+from ledger.stream import Stored
 from projections.proofs import checkpoints
 from projections.proofs.checkpoints import Sealed, newest, opened
 from projections.proofs.merkle import EMPTY_ROOT, consistency_proof, root
@@ -238,7 +238,7 @@ class Sealer:
         return bool(events)
 
     def _seal(
-        self, connection: Connection[Any], sealing: _Sealing, events: Sequence[Notification], note: str | None = None
+        self, connection: Connection[Any], sealing: _Sealing, events: Sequence[Stored], note: str | None = None
     ) -> None:
         """Append to the tree, prove that it goes on from the last checkpoint, sign, and keep it.
 
@@ -247,7 +247,7 @@ class Sealer:
         """
         tree, before = sealing.tree, sealing.newest
         for event in events:
-            tree.append(event.id, leaf_of_event(event))
+            tree.append(event.position, leaf_of_event(event))
         old_size, old_root = (0, EMPTY_ROOT) if before is None else (before.size, before.root)
         try:
             key = signing(self._key_file, recorded_keys(connection))
@@ -261,7 +261,7 @@ class Sealer:
             replace(remembered_file(self._key_file), note)
         elif opened(note, sealing.keys) != checkpoint:
             raise SealingRefused(_other(f"another past was signed over the same number of events, {tree.size}"))
-        position = events[-1].id
+        position = events[-1].position
         with connection.transaction():
             parameters = {"token": sealing.token, "before": sealing.position, "after": position}
             moved = connection.execute(MOVE_ON, {"name": NAME, "seconds": LEASE_SECONDS, **parameters})
@@ -313,9 +313,8 @@ def connected(conninfo: str) -> Iterator[Connection[Any]]:
         yield connection
 
 
-def leaf_of_event(event: Notification) -> bytes:
-    assert not isinstance(event.originator_id, str)
-    return leaf_of(event.id, event.originator_id.bytes, event.originator_version, event.topic, event.state)
+def leaf_of_event(event: Stored) -> bytes:
+    return leaf_of(event.position, event.stream_id.bytes, event.version, event.name, event.state)
 
 
 def number(connection: Connection[Any], sql: str, *parameters: Any) -> Any:

@@ -15,11 +15,10 @@ from uuid import UUID
 import orjson
 import psutil
 import psycopg
-from eventsourcing.persistence import Notification
 from psycopg import Connection
 
 from ledger.codec import to_json
-from ledger.stream import decode, evolve, first_prev
+from ledger.stream import Stored, decode, evolve, first_prev
 from projections.archive.loading import load_archive
 from projections.archive.making import make_archive
 from projections.archive.reading import verified
@@ -84,7 +83,7 @@ def verify_card(url: str, _key_file: Path, card: str, memory: Memory) -> None:
     head, state = first_prev(card_id), None
     with connected(url) as connection:
         for row in connection.execute(CARD, (card_id,), binary=True):
-            recorded = decode(Notification(*row))
+            recorded = decode(Stored(*row))
             assert recorded.prev == head
             head, state = recorded.digest, evolve("card", state, recorded.event)
         assert connection.execute(HEAD, (card_id,)).fetchone() == (head, to_json(state))

@@ -18,7 +18,7 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
-from eventsourcing.persistence import Notification, PersistenceError
+from eventsourcing.persistence import PersistenceError
 from psycopg_pool import PoolTimeout
 
 from api.logs import configure
@@ -28,7 +28,7 @@ from ledger.committer import Committer
 from ledger.decision import Outcome
 from ledger.errors import CardIsBusy, StoreAway
 from ledger.recorder import Datastore, Recorder
-from ledger.stream import decode
+from ledger.stream import Stored, decode
 from projections.check import check
 from projections.read_model import POLL_SECONDS, Projector, read_batch
 from tests.ledgers import MASTER_KEY, Shop, facts, running_ledger
@@ -177,8 +177,8 @@ class Tail(ABC):
                     self.interruptions += 1
                     self._is_over.wait(0.1)
 
-    def meet(self, notification: Notification) -> None:
-        self.seen.append((notification.id, notification.originator_id, notification.originator_version))
+    def meet(self, position: int, stream_id: UUID, version: int) -> None:
+        self.seen.append((position, stream_id, version))
 
     @abstractmethod
     def follow(self) -> None:
@@ -198,8 +198,8 @@ class AsTheProjector(Tail):
             connection.execute("LISTEN stored_events")
             while not self._is_over.is_set():
                 batch = read_batch(connection, self.position)
-                for notification in batch:
-                    self.meet(notification)
+                for stored in batch:
+                    self.meet(stored.position, stored.stream_id, stored.version)
                 if not batch:
                     for _ in connection.notifies(timeout=POLL_SECONDS, stop_after=1):
                         pass
@@ -216,7 +216,7 @@ class AsASubscriber(Tail):
             with self._subscription:
                 if not self._is_over.is_set():
                     for notification in self._subscription:
-                        self.meet(notification)
+                        self.meet(notification.id, notification.originator_id, notification.originator_version)
 
     def let_go(self) -> None:
         if self._subscription is not None:
@@ -227,11 +227,11 @@ class AsASubscriber(Tail):
 # ------------------------------------------------------------------ what was promised
 
 
-def log_of(url: str) -> list[Notification]:
+def log_of(url: str) -> list[Stored]:
     """Every event, by position."""
-    log: list[Notification] = []
+    log: list[Stored] = []
     with psycopg.connect(url, autocommit=True) as connection:
-        while batch := read_batch(connection, log[-1].id if log else 0):
+        while batch := read_batch(connection, log[-1].position if log else 0):
             log += batch
     return log
 
@@ -239,7 +239,7 @@ def log_of(url: str) -> list[Notification]:
 def nothing_missed_and_nothing_twice(url: str, tails: Sequence[Tail], written: Sequence[Written]) -> int:
     """Compare what was seen and told with the stream. Returns how many events there are."""
     log = log_of(url)
-    meetings = [(n.id, n.originator_id, n.originator_version) for n in log]
+    meetings = [(stored.position, stored.stream_id, stored.version) for stored in log]
     for tail in tails:
         positions = [position for position, _, _ in tail.seen]
         assert positions == sorted(set(positions)), "each position once, and increasing"

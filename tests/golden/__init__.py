@@ -5,7 +5,8 @@ from pathlib import Path
 from uuid import UUID
 
 import orjson
-from eventsourcing.persistence import StoredEvent
+
+from ledger.stream import Stored
 
 GOLDEN_FILE = Path(__file__).with_name("events.ndjson")
 
@@ -21,8 +22,8 @@ class Golden:
     digest: str
 
     @property
-    def stored(self) -> StoredEvent:
-        return StoredEvent(self.stream_id, self.version, self.name, self.state)
+    def stored(self) -> Stored:
+        return Stored(self.stream_id, self.version, self.name, self.state, position=1)
 
     @classmethod
     def of(cls, line: str) -> "Golden":

@@ -5,10 +5,9 @@ from collections.abc import Iterator, Sequence
 from uuid import UUID, uuid4
 
 import pytest
-from eventsourcing.persistence import Notification
 
 from ledger.card import CardEvent
-from ledger.stream import Recorded, decode, first_prev
+from ledger.stream import Recorded, Stored, decode, first_prev
 from projections.check import Difference, check
 from projections.read_model import Projector
 from projections.rebuild import rebuild
@@ -63,11 +62,11 @@ def test_tables_made_anew_meanwhile_differ_in_nothing(
 ) -> None:
     rebuilding = threading.Thread(target=rebuild, args=(database_url, MASTER_KEY))
 
-    def decode_after_a_while(notification: Notification) -> Recorded:
+    def decode_after_a_while(stored: Stored) -> Recorded:
         if rebuilding.ident is None:
             rebuilding.start()
             rebuilding.join(1.5)  # Not to its end: the new tables wait for whoever reads the old ones.
-        return decode(notification)
+        return decode(stored)
 
     monkeypatch.setattr("projections.check.decode", decode_after_a_while)
     assert check(database_url, MASTER_KEY) == []
