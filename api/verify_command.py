@@ -6,9 +6,10 @@ from pathlib import Path
 
 from api.settings import Settings
 from projections.proofs.checkpoints import opened
+from projections.proofs.findings import Findings
 from projections.proofs.sealer import connected, number, remembered_file
 from projections.proofs.sealing_keys import SealingRefused, read_key, recorded_keys, trusted_keys
-from projections.proofs.store import Findings, verify_store
+from projections.proofs.store import verify_store
 from projections.proofs.verify_statement import Fault, VerifierKey
 
 EVENTS = "SELECT count(*) FROM stored_events"
@@ -28,7 +29,7 @@ def verify_for(
     Args:
         key: The public key to trust; None takes that of the key file, which is outside the database.
         kept: A checkpoint that was fetched earlier; None takes the one that is remembered beside the key.
-        progress: Told how many events were read, of how many; each is read twice.
+        progress: Told how many events were read, of how many; where something is wrong, it begins again.
     """
     with connected(url) as connection:
         trusted: VerifierKey | None = None
@@ -46,10 +47,10 @@ def verify_for(
             checkpoint = opened(file.read_text(encoding="utf-8"), keys) if file.exists() and keys else None
         except Fault as fault:
             return Told([f"This does not hold: {fault}."], "")
-        total = 2 * int(number(connection, EVENTS))
+        total = int(number(connection, EVENTS))
         findings = Findings()
         for findings in verify_store(connection, trusted, checkpoint):
-            progress(findings.sealed_events + findings.events, total)
+            progress(findings.events, max(total, findings.events))
     if findings.first:
         more = findings.faults - len(findings.first)
         return Told([*map(str, findings.first.values()), *([f"And {more} more faults."] if more else [])], "")

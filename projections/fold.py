@@ -54,22 +54,24 @@ _LOG_TABLE_OF: dict[str, LogTable] = {kind: table for table in LOG_TABLES for ki
 def _told_beside(recorded: Recorded) -> list[tuple[StateTable, UUID, str, Any]]:
     """What an event tells of rows that other streams make: table, id, column and value."""
     event, program_id = recorded.event, recorded.envelope.program_id
-    if isinstance(event, ApplePassIssued):
-        assert program_id is not None
-        return [
-            (LOYALTY_CARDS, event.card_id, "apple_serial_number", event.serial_number),
-            (LOYALTY_PROGRAMS, program_id, "apple_pass_type_id", event.pass_type_id),
-        ]
-    if isinstance(event, GooglePassCreated):
-        assert program_id is not None
-        return [
-            (LOYALTY_CARDS, event.card_id, "google_object_id", event.object_id),
-            (LOYALTY_PROGRAMS, program_id, "google_class_id", event.class_id),
-        ]
-    if isinstance(event, GooglePassSaved | GooglePassRemoved):
-        return [(LOYALTY_CARDS, event.card_id, "is_saved_at_google", isinstance(event, GooglePassSaved))]
-    pin_id = used_pin(recorded)
-    return [] if pin_id is None else [(STAFF_PINS, pin_id, "last_used_at", recorded.envelope.recorded_at)]
+    match event:
+        case ApplePassIssued():
+            assert program_id is not None
+            return [
+                (LOYALTY_CARDS, event.card_id, "apple_serial_number", event.serial_number),
+                (LOYALTY_PROGRAMS, program_id, "apple_pass_type_id", event.pass_type_id),
+            ]
+        case GooglePassCreated():
+            assert program_id is not None
+            return [
+                (LOYALTY_CARDS, event.card_id, "google_object_id", event.object_id),
+                (LOYALTY_PROGRAMS, program_id, "google_class_id", event.class_id),
+            ]
+        case GooglePassSaved() | GooglePassRemoved():
+            return [(LOYALTY_CARDS, event.card_id, "is_saved_at_google", isinstance(event, GooglePassSaved))]
+        case _:
+            pin_id = used_pin(recorded)
+            return [] if pin_id is None else [(STAFF_PINS, pin_id, "last_used_at", recorded.envelope.recorded_at)]
 
 
 @contextmanager
@@ -141,7 +143,7 @@ class Fold:
         else:
             kept.state = table.evolve(kept.state, recorded.event)
             kept.version, kept.position = recorded.version, recorded.position
-        self.changed[table.name].add(id_)
+        self.changed[table.name].add(kept.id)
         return kept
 
     def _tell(self, table: StateTable, id_: UUID, column: str, value: Any) -> None:

@@ -112,6 +112,8 @@ def row(recorded: Recorded, kept: Kept | None) -> Transaction:
         points_delta=points,
         stamps_balance_after=card.stamps,
         points_balance_after=card.points,
+        order_reference=getattr(event, "order_reference", None),
+        external_ref=getattr(event, "external_ref", None),
         status_after=card.status,
         program_version=envelope.program_version,
         occurred_at=envelope.occurred_at,
@@ -126,22 +128,20 @@ def _told_by(event: Any) -> tuple[int, int, Row]:
     """Change of stamps, change of points, and the columns only this kind of event fills."""
     match event:
         case StampsAdded():
-            return event.stamps, 0, _references(event, local_date=event.local_date)
+            return event.stamps, 0, {"local_date": event.local_date}
         case PointsEarned():
-            amounts = _references(
-                event,
-                purchase_amount_minor=event.purchase_amount_minor,
-                net_amount_minor=event.purchase_amount_minor - event.paid_with_reward_minor,
-                currency=event.currency,
-            )
+            amounts = {
+                "purchase_amount_minor": event.purchase_amount_minor,
+                "net_amount_minor": event.purchase_amount_minor - event.paid_with_reward_minor,
+                "currency": event.currency,
+            }
             return 0, event.points, amounts
         case RewardRedeemed():
-            reward = _references(
-                event,
-                reward_id=event.reward_id,
-                reward_description=event.reward_description,
-                reward_value_minor=event.reward_value_minor,
-            )
+            reward = {
+                "reward_id": event.reward_id,
+                "reward_description": event.reward_description,
+                "reward_value_minor": event.reward_value_minor,
+            }
             return -event.stamps_spent, -event.points_spent, reward
         case EarnReversed():
             undone = {
@@ -169,10 +169,6 @@ def _told_by(event: Any) -> tuple[int, int, Row]:
             return 0, 0, {}
         case _:
             raise AssertionError(f"no deltas for {type(event).__name__}")
-
-
-def _references(event: StampsAdded | PointsEarned | RewardRedeemed, **facts: Any) -> Row:
-    return {**facts, "order_reference": event.order_reference, "external_ref": event.external_ref}
 
 
 ENTRY_TYPES: dict[str, tuple[type[CardEvent], ...]] = {

@@ -9,7 +9,7 @@ from contextlib import closing
 from hashlib import sha256
 from typing import BinaryIO
 
-from ledger.stream import digest
+from ledger.stream import digest, prev_of
 from projections.archive.histories import Histories
 from projections.archive.lines import (
     FORMAT,
@@ -31,7 +31,6 @@ from projections.archive.lines import (
 from projections.archive.rows import CARRIED
 from projections.proofs import verify_statement
 from projections.proofs.merkle import Frontier
-from projections.proofs.store import prev_of
 from projections.proofs.verify_statement import (
     Fault,
     Kind,

@@ -12,7 +12,8 @@ from typing import Any
 import structlog
 from psycopg import Connection
 
-from projections.proofs.store import Findings, verify_store
+from projections.proofs.findings import Findings
+from projections.proofs.store import verify_store
 from projections.proofs.verify_statement import VerifierKey
 
 NAME = "verification"
@@ -56,7 +57,7 @@ class Monitor:
                 return wait
             connection.execute(ENTER, (NAME,))
             self._began_at, self._findings = began, Findings()
-            self._total = 2 * _events(connection)
+            self._total = _events(connection)
             self._pages = verify_store(connection, trusted)
         page = next(self._pages, None)
         if page is None:
@@ -70,8 +71,7 @@ class Monitor:
 
     def _rest(self, now: float, took: float) -> float:
         """After a page: by the share, but no longer than until the round's next page is due."""
-        done = self._findings.sealed_events + self._findings.events
-        due_at = self._began_at + ROUND_SECONDS_MAX * min(done / max(self._total, 1), 1.0)
+        due_at = self._began_at + ROUND_SECONDS_MAX * min(self._findings.read / max(self._total, 1), 1.0)
         return max(min(took * (1 / SHARE - 1), due_at - now), 0.0)
 
     def _tell(self, connection: Connection[Any]) -> None:

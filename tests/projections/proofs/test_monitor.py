@@ -89,8 +89,8 @@ def test_a_round_ends_in_time_however_little_of_a_processor_is_its_share(
     """What decides how soon something is named is the round: it rests less where the store is large."""
     monkeypatch.setattr("projections.proofs.monitor.SHARE", 0.000_1)
     monkeypatch.setattr("projections.proofs.monitor.ROUND_SECONDS_MAX", 0.5)
-    monkeypatch.setattr("projections.proofs.store.TILES_AT_ONCE", 1)
-    monkeypatch.setattr("projections.proofs.store.STREAMS_AT_ONCE", 5)
+    monkeypatch.setattr("projections.proofs.walk.TILES_AT_ONCE", 1)
+    monkeypatch.setattr("projections.proofs.links.ROWS_AT_ONCE", 5)
     store.fill(cards=20, rounds=400)
     store.seal()
     monitor, rests = Monitor(0.0), []

@@ -7,15 +7,17 @@ import psycopg
 import pytest
 
 from ledger.stream import digest, first_prev
-from projections.proofs import store as store_module
+from projections.proofs import links, walk
+from projections.proofs.findings import Findings
 from projections.proofs.notes import SigningKey, sign
 from projections.proofs.restores import accept_restore
 from projections.proofs.sealing_keys import key_text
-from projections.proofs.store import Findings, verify_store
+from projections.proofs.store import verify_store
 from projections.proofs.tiles import TILE_HASHES
 from projections.proofs.verify_statement import Checkpoint
 from tests.projections.proofs.sealing import CARD, ORIGIN, SealedStore
 from tests.projections.proofs.statements import NOW
+from tests.projections.stories import Store, enrolled, stamped
 
 OF_CARD = f"originator_id = '{CARD}'"
 POSITION = "(SELECT notification_id FROM stored_events WHERE " + OF_CARD + " AND originator_version = {})"
@@ -68,7 +70,7 @@ def test_one_byte_of_one_event_changed(sealed: SealedStore) -> None:
 
 @pytest.mark.parametrize("leaf", [TILE_HASHES - 1, TILE_HASHES], ids=["before it", "after it"])
 def test_a_change_beside_the_end_of_a_page(sealed: SealedStore, monkeypatch: pytest.MonkeyPatch, leaf: int) -> None:
-    monkeypatch.setattr(store_module, "TILES_AT_ONCE", 1)  # The page ends between two checkpoints.
+    monkeypatch.setattr(walk, "TILES_AT_ONCE", 1)  # The page ends between two checkpoints.
     assert found(sealed).first == {}
     ((at,),) = sealed.rows("SELECT notification_id FROM stored_events ORDER BY 1 OFFSET %s LIMIT 1", leaf)
     sealed.execute(f"UPDATE stored_events SET state = {CHANGED} WHERE notification_id = {at}")
@@ -79,7 +81,7 @@ def test_a_change_beside_the_end_of_a_page(sealed: SealedStore, monkeypatch: pyt
 
 def test_a_leaf_changed_after_the_end_of_a_page(sealed: SealedStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """The events are right: that shows only with those of the page before, which agreed."""
-    monkeypatch.setattr(store_module, "TILES_AT_ONCE", 1)
+    monkeypatch.setattr(walk, "TILES_AT_ONCE", 1)
     sealed.execute("UPDATE tree_tiles SET hashes = set_byte(hashes, 0, get_byte(hashes, 0) # 1) WHERE tile = 1")
     assert set(found(sealed).first) == {"tree-changed"}
 
@@ -147,7 +149,7 @@ def test_an_event_put_in_where_a_position_was_never_given(sealed: SealedStore) -
     sealed.fill(seed=5)
     sealed.seal()
     stranger = uuid4()
-    write(sealed, stranger, [b'{"prev":"%s","data":{}}' % first_prev(stranger).encode()], [gap])
+    write(sealed, stranger, [following(first_prev(stranger))], [gap])
     findings = found(sealed)
     assert places(findings) == {"event-added": (gap, stranger)}
 
@@ -170,6 +172,73 @@ def write(store: SealedStore, stream_id: UUID, states: Sequence[bytes], position
             (stream_id, uuid4(), len(states), hashes[-1]),
         )
     return hashes
+
+
+def test_an_event_put_in_before_the_first_position(sealed: SealedStore) -> None:
+    copied = f"SELECT originator_id, -7, topic, state, -5 FROM stored_events WHERE {OF_CARD} LIMIT 1"
+    sealed.execute(f"INSERT INTO stored_events {copied}")
+    assert places(found(sealed))["event-added"] == (-5, CARD)
+
+
+def test_a_history_sealed_with_a_link_that_does_not_hold(sealed: SealedStore) -> None:
+    """Its tree is as it was signed: only the links tell."""
+    stranger, (first, second) = uuid4(), positions(sealed, 2)
+    write(sealed, stranger, [following(first_prev(stranger)), following("0" * 64)], [first, second])
+    sealed.seal()
+    assert places(found(sealed)) == {"chain-broken": (second, stranger)}
+
+
+def test_two_histories_that_follow_each_other(sealed: SealedStore) -> None:
+    """Each digest is followed once, by an event of the wrong history."""
+    (one, other), at = (uuid4(), uuid4()), positions(sealed, 4)
+    begun = [following(first_prev(stream_id)) for stream_id in (one, other)]
+    heads = [digest(stream_id, 1, "stamps-added", state) for stream_id, state in zip((one, other), begun, strict=True)]
+    write(sealed, one, [begun[0], following(heads[1])], at[:2])
+    write(sealed, other, [begun[1], following(heads[0])], at[2:])
+    sealed.seal()
+    assert set(found(sealed).first) == {"chain-broken"}
+
+
+def test_a_version_that_was_left_out(sealed: SealedStore) -> None:
+    stranger, (first, second) = uuid4(), positions(sealed, 2)
+    write(sealed, stranger, [following(first_prev(stranger)), b""], [first, second])
+    begun = following(first_prev(stranger))
+    state = following(digest(stranger, 1, "stamps-added", begun))
+    head = digest(stranger, 3, "stamps-added", state)
+    sealed.execute(
+        f"UPDATE stored_events SET originator_version = 3, state = '{state.decode()}' WHERE notification_id = {second}",
+        f"UPDATE streams SET version = 3, head = decode('{head}', 'hex') WHERE stream_id = '{stranger}'",
+    )
+    sealed.seal()
+    assert places(found(sealed)) == {"version-missing": (second, stranger)}
+
+
+def test_what_is_recorded_meanwhile_is_read_once(store: SealedStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A card is stamped after each page, so that it is always newer than what was read of it."""
+    monkeypatch.setattr(walk, "TILES_AT_ONCE", 1)
+    monkeypatch.setattr(links, "ROWS_AT_ONCE", 3)
+    store.fill(rounds=200)
+    store.seal()
+    shop = Store(store.url).opened()
+    shop.append(("card", CARD, [enrolled()]))
+    with psycopg.connect(store.url, autocommit=True) as connection:
+        looks = verify_store(connection, store.public_key)
+        for page, findings in enumerate(looks, 1):
+            if findings.histories < 10:
+                shop.append(("card", CARD, [stamped(page)]))
+    shop.connection.close()
+    assert findings.first == {} and page > 10
+    assert findings.read == findings.events > findings.sealed_events > 500
+
+
+def positions(store: SealedStore, count: int) -> list[int]:
+    """Places that no event has yet."""
+    rows = store.rows("SELECT nextval('stored_events_notification_id_seq') FROM generate_series(1, %s)", count)
+    return [row[0] for row in rows]
+
+
+def following(prev: str) -> bytes:
+    return b'{"prev":"%s","data":{}}' % prev.encode()
 
 
 def rewritten(store: SealedStore) -> int:

@@ -5,10 +5,11 @@ from hashlib import sha256
 import psycopg
 import pytest
 
+from projections.proofs.findings import Findings
 from projections.proofs.merkle import Frontier, consistency_proof, inclusion_proof, root
-from projections.proofs.store import Findings, _look_further_above
 from projections.proofs.tiles import TILES, GrowingTree, TilesIncomplete, as_columns, node_of, tiles_of, wanted
 from projections.proofs.verify_statement import root_from_inclusion, verify_consistency
+from projections.proofs.walk import _look_further_above
 
 SIZE = 256 * 256 + 300  # Three levels of tiles.
 
