@@ -153,9 +153,6 @@ class Recorded(Struct, frozen=True):
     digest: str
 
 
-PREV_AT = slice(9, 73)  # Where `encode` writes it.
-
-
 def first_prev(stream_id: UUID) -> str:
     """What the first event of a stream follows: so no chain can be moved to another stream."""
     return sha256(b"loyalty-ledger stream\x00" + stream_id.bytes).hexdigest()
@@ -164,7 +161,8 @@ def first_prev(stream_id: UUID) -> str:
 def digest(stream_id: UUID, version: int, name: str, state: bytes) -> str:
     """SHA-256 over 0x00 and, each preceded by its length, stream id, version, name and the bytes as stored.
 
-    Lengths are 8 bytes big-endian, the version too. Over stored bytes, so no question of JSON canonicalisation arises.
+    Lengths are 8 bytes big-endian, the version too, as a signed number. Over stored bytes, so no question of JSON
+    canonicalisation arises.
     """
     return hashed(stream_id.bytes, version, name, state).hex()
 
@@ -214,7 +212,7 @@ def encode_beside(event: Any, plain_envelope: dict[str, Any], prev: str) -> byte
 def prev_of(state: bytes) -> str | None:
     """What an event says it follows. Written first, so it need not be parsed."""
     if state[:9] == b'{"prev":"' and state[73:75] == b'",':
-        return state[PREV_AT].decode("ascii", "replace")
+        return state[9:73].decode("ascii", "replace")
     try:
         told = orjson.loads(state)
     except orjson.JSONDecodeError:

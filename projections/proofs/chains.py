@@ -17,8 +17,8 @@ SELECT uuid_send(stream_id), version, encode(head, 'hex') FROM streams
 WHERE stream_id >= %s ORDER BY stream_id LIMIT %s
 """
 HISTORIES = """
-SELECT uuid_send(originator_id), originator_version, notification_id, topic, state FROM stored_events
-WHERE originator_id >= %s AND originator_id <= %s ORDER BY originator_id, originator_version
+SELECT uuid_send(originator_id), originator_version, notification_id, coalesce(topic, ''), coalesce(state, '')
+FROM stored_events WHERE originator_id >= %s AND originator_id <= %s ORDER BY originator_id, originator_version
 """
 LAST_ID = UUID(int=2**128 - 1)
 
@@ -30,12 +30,11 @@ def follow_chains(connection: Connection[Any], findings: Findings) -> Iterator[F
         with connection.transaction():
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             streams = connection.execute(STREAMS, (begin, STREAMS_AT_ONCE), binary=True).fetchall()
-            is_last = len(streams) < STREAMS_AT_ONCE
-            end = LAST_ID if is_last else UUID(bytes=streams[-1][0])
+            end = UUID(bytes=streams[-1][0]) if len(streams) == STREAMS_AT_ONCE else LAST_ID
             with connection.cursor("histories", binary=True) as cursor:
                 cursor.execute(HISTORIES, (begin, end))
                 _chains(cursor, {row[0]: row[1:] for row in streams}, findings)
-        begin = None if is_last else UUID(int=end.int + 1)
+        begin = None if end == LAST_ID else UUID(int=end.int + 1)
         yield findings
 
 

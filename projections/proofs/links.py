@@ -1,9 +1,9 @@
-"""Whether each event follows the one before it, and each state row the newest, without going back to any of them.
+"""Whether each event follows the one before it, and each state row the newest, without a second look at any event.
 
 An event names the digest of the one it follows, a state row that of the newest. So whatever there is to follow, the
 beginning of each history included, is followed by exactly one event or state row. A keyed hash of it is added where it
 is, and taken away where it is followed: in the end nothing is left. The key is made for one look, so nobody can put in
-what cancels out.
+what cancels out. That no version stands twice is for the database's primary keys.
 """
 
 from collections.abc import Generator, Iterator, Sequence
@@ -14,26 +14,24 @@ from uuid import UUID
 
 from psycopg import Connection
 
-from ledger.stream import PREV_AT, first_prev, hashed
+from ledger.stream import first_prev, hashed, prev_of
+from projections.proofs.chains import LAST_ID
 from projections.proofs.findings import Findings
 
 ROWS_AT_ONCE = 2_000
-HASH_BYTES = 16
+KEYED_BYTES = 16
 
 UNSEALED = """
-SELECT uuid_send(originator_id), originator_version, topic, state, notification_id FROM stored_events
-WHERE notification_id > %s ORDER BY notification_id LIMIT %s
+SELECT uuid_send(originator_id), originator_version, coalesce(topic, ''), coalesce(state, ''), notification_id
+FROM stored_events WHERE notification_id > %s ORDER BY notification_id LIMIT %s
 """
 STATE_ROWS = """
-SELECT uuid_send(s.stream_id), s.version, s.head, (
-    SELECT e.notification_id FROM stored_events e
-    WHERE e.originator_id = s.stream_id AND e.originator_version = s.version
-)
-FROM streams s WHERE s.stream_id >= %s ORDER BY s.stream_id LIMIT %s
+SELECT uuid_send(stream_id), version, encode(head, 'hex') FROM streams
+WHERE stream_id >= %s ORDER BY stream_id LIMIT %s
 """
 SINCE = """
-SELECT uuid_send(originator_id), originator_version, topic, state FROM stored_events
-WHERE originator_id = ANY(%s) AND notification_id > %s
+SELECT uuid_send(originator_id), originator_version, coalesce(topic, ''), coalesce(state, '')
+FROM stored_events WHERE notification_id > %s AND originator_id >= %s AND originator_id <= %s
 """
 
 
@@ -41,7 +39,7 @@ class Links:
     """What there is to follow, less what is followed."""
 
     def __init__(self) -> None:
-        self._keyed = blake2b(key=token_bytes(HASH_BYTES), digest_size=HASH_BYTES)
+        self._keyed = blake2b(key=token_bytes(KEYED_BYTES), digest_size=KEYED_BYTES)
         self._left = 0
 
     @property
@@ -50,17 +48,16 @@ class Links:
         return self._left == 0
 
     def add_event(self, of: bytes, version: int, digest: bytes, state: bytes) -> None:
-        """`of` is the id of its stream, in 16 bytes. What an event follows is written first: see `encode`."""
-        self._left += self._hash(of, version, digest.hex().encode()) - self._hash(of, version - 1, state[PREV_AT])
+        """`of` is the id of its stream, in 16 bytes."""
+        self._left += self._hash(of, version, digest.hex()) - self._hash(of, version - 1, prev_of(state) or "")
 
-    def add_state_row(self, of: bytes, version: int, head: bytes) -> None:
-        """The history that it is of has a beginning, too."""
-        first = first_prev(UUID(bytes=of)).encode()
-        self._left += self._hash(of, 0, first) - self._hash(of, version, head.hex().encode())
+    def add_state_row(self, of: bytes, version: int, head: str) -> None:
+        """The history that it is of has a beginning, which only an event can follow."""
+        self._left += self._hash(of, 0, first_prev(UUID(bytes=of))) - self._hash(of, version or -1, head)
 
-    def _hash(self, of: bytes, version: int, digest: bytes) -> int:
+    def _hash(self, of: bytes, version: int, digest: str) -> int:
         hash_ = self._keyed.copy()  # Half the time of making one.
-        hash_.update(of + version.to_bytes(16, "big", signed=True) + digest)
+        hash_.update(of + version.to_bytes(16, "big", signed=True) + digest.encode())
         return int.from_bytes(hash_.digest(), "big")
 
 
@@ -81,19 +78,19 @@ def add_unsealed(
 
 
 def add_state_rows(connection: Connection[Any], links: Links, position: int, findings: Findings) -> Iterator[Findings]:
-    """Every state row, a page at each step, and the events of their histories that came after this position."""
+    """Every state row, a page at each step, with the events of their histories that came after this position."""
     begin: UUID | None = UUID(int=0)
     while begin is not None:
         with connection.transaction():
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             rows = connection.execute(STATE_ROWS, (begin, ROWS_AT_ONCE), binary=True).fetchall()
-            moved = [UUID(bytes=of) for of, _, _, newest in rows if newest is None or newest > position]
-            since = connection.execute(SINCE, (moved, position), binary=True).fetchall() if moved else []
+            end = UUID(bytes=rows[-1][0]) if len(rows) == ROWS_AT_ONCE else LAST_ID
+            since = connection.execute(SINCE, (position, begin, end), binary=True, prepare=False).fetchall()
         _add(since, links, findings)
-        for of, version, head, _ in rows:
-            links.add_state_row(of, version, head)
+        for row in rows:
+            links.add_state_row(*row)
         findings.histories += len(rows)
-        begin = UUID(int=UUID(bytes=rows[-1][0]).int + 1) if len(rows) == ROWS_AT_ONCE else None
+        begin = None if end == LAST_ID else UUID(int=end.int + 1)
         yield findings
 
 

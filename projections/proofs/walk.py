@@ -26,12 +26,12 @@ SELECT hashes, positions FROM tree_tiles WHERE level = 0 AND tile >= %s AND tile
 """
 UPPER = "SELECT tile, hashes FROM tree_tiles WHERE level = %s AND tile >= %s AND tile <= %s ORDER BY tile"
 BETWEEN = """
-SELECT notification_id, uuid_send(originator_id), originator_version, topic, state FROM stored_events
-WHERE notification_id > %s AND notification_id <= %s ORDER BY notification_id
+SELECT notification_id, uuid_send(originator_id), originator_version, coalesce(topic, ''), coalesce(state, '')
+FROM stored_events WHERE notification_id > %s AND notification_id <= %s ORDER BY notification_id
 """
 BEFORE_ALL = """
 SELECT notification_id, originator_id FROM stored_events
-WHERE notification_id < 1 ORDER BY notification_id LIMIT 1
+WHERE notification_id < 1 OR notification_id IS NULL ORDER BY notification_id LIMIT 1
 """
 SIGNED = f"""
 SELECT {COLUMNS} FROM checkpoints
@@ -77,6 +77,9 @@ def walk_tree(
         findings.read += len(stored)
         yield findings
     walk.end()
+    if position != last.position:
+        sentence = f"checkpoint {last.number} is said to reach position {last.position}, its tree ends at {position}"
+        findings.add(Found("checkpoint-changed", sentence, position))
     _look_further_above(connection, last.size, findings)
 
 

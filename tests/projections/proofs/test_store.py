@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from ledger.stream import digest, first_prev
-from projections.proofs import links, walk
+from projections.proofs import chains, links, walk
 from projections.proofs.findings import Findings
 from projections.proofs.notes import SigningKey, sign
 from projections.proofs.restores import accept_restore
@@ -90,6 +90,12 @@ def test_one_byte_of_the_newest_event_of_a_card_changed(sealed: SealedStore) -> 
     sealed.execute(f"UPDATE stored_events SET state = {CHANGED} WHERE {OF_CARD} AND originator_version = 10")
     at = position_of(sealed, 10)
     assert places(found(sealed)) == {"event-changed": (at, CARD), "head-differs": (at, CARD)}
+
+
+@pytest.mark.parametrize("emptied", ["state = NULL", "topic = NULL"])
+def test_an_event_emptied(sealed: SealedStore, emptied: str) -> None:
+    sealed.execute(f"UPDATE stored_events SET {emptied} WHERE {OF_CARD} AND originator_version = 10")
+    assert places(found(sealed))["event-changed"] == (position_of(sealed, 10), CARD)
 
 
 def test_two_events_swapped(sealed: SealedStore) -> None:
@@ -213,8 +219,65 @@ def test_a_version_that_was_left_out(sealed: SealedStore) -> None:
     assert places(found(sealed)) == {"version-missing": (second, stranger)}
 
 
+def test_an_event_that_names_elsewhere_what_it_follows(sealed: SealedStore) -> None:
+    stranger, (first, second) = uuid4(), positions(sealed, 2)
+    begun = following(first_prev(stranger))
+    head = digest(stranger, 1, "stamps-added", begun)
+    write(sealed, stranger, [begun, b'{"abcd":"%s","data":{}}' % head.encode()], [first, second])
+    sealed.seal()
+    assert places(found(sealed)) == {"chain-broken": (second, stranger)}
+
+
+def test_a_state_row_of_nothing(sealed: SealedStore) -> None:
+    stranger = uuid4()
+    sealed.execute(
+        f"INSERT INTO streams VALUES ('{stranger}', 'card', '{stranger}', NULL, 0,"
+        f" decode('{first_prev(stranger)}', 'hex'), '{{}}')"
+    )
+    assert places(found(sealed)) == {"head-differs": (None, stranger)}
+
+
+def test_a_checkpoint_that_is_said_to_reach_further(sealed: SealedStore) -> None:
+    """What its signature covers is right; the forged event behind it would be read by nobody."""
+    sealed.execute(
+        "INSERT INTO stored_events (originator_id, originator_version, topic, state)"
+        f" SELECT originator_id, 11, topic, state FROM stored_events WHERE {OF_CARD} AND originator_version = 10",
+        "INSERT INTO checkpoints (tree_size, position, root, note)"
+        f" SELECT tree_size, {POSITION.format(11)}, root, note FROM checkpoints ORDER BY number DESC LIMIT 1",
+    )
+    at = position_of(sealed, 11)
+    assert places(found(sealed)) == {
+        "checkpoint-changed": (at - 1, None),
+        "chain-broken": (at, CARD),
+        "head-differs": (at, CARD),
+    }
+
+
+def test_what_is_changed_and_changed_back_while_it_is_read(sealed: SealedStore) -> None:
+    ((head,),) = sealed.rows(f"SELECT encode(head, 'hex') FROM streams WHERE stream_id = '{CARD}'")
+    sealed.execute(f"UPDATE streams SET head = sha256('x') WHERE stream_id = '{CARD}'")
+    with psycopg.connect(sealed.url, autocommit=True) as connection:
+        for findings in verify_store(connection, sealed.public_key):
+            if findings.histories:
+                sealed.execute(f"UPDATE streams SET head = decode('{head}', 'hex') WHERE stream_id = '{CARD}'")
+    assert places(findings) == {"changed-meanwhile": (None, None)}
+
+
+def test_where_something_is_wrong_every_page_of_histories_is_read(
+    sealed: SealedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chains, "STREAMS_AT_ONCE", 2)
+    monkeypatch.setattr(chains, "ROWS_AT_ONCE", 7)
+    sealed.execute(f"DELETE FROM streams WHERE stream_id = '{CARD}'")
+    at = position_of(sealed, 10)
+    findings = found(sealed)
+    ((count, histories),) = sealed.rows("SELECT count(*), count(DISTINCT originator_id) FROM stored_events")
+    assert (findings.events, findings.histories, findings.read) == (count, histories, 2 * count)
+    assert places(findings) == {"head-differs": (at, CARD)}
+
+
 def test_what_is_recorded_meanwhile_is_read_once(store: SealedStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A card is stamped after each page, so that it is always newer than what was read of it."""
+    """After each page a card is stamped, so that it is always newer than what was read of it, and another is made."""
     monkeypatch.setattr(walk, "TILES_AT_ONCE", 1)
     monkeypatch.setattr(links, "ROWS_AT_ONCE", 3)
     store.fill(rounds=200)
@@ -222,12 +285,11 @@ def test_what_is_recorded_meanwhile_is_read_once(store: SealedStore, monkeypatch
     shop = Store(store.url).opened()
     shop.append(("card", CARD, [enrolled()]))
     with psycopg.connect(store.url, autocommit=True) as connection:
-        looks = verify_store(connection, store.public_key)
-        for page, findings in enumerate(looks, 1):
-            if findings.histories < 10:
-                shop.append(("card", CARD, [stamped(page)]))
+        for findings in verify_store(connection, store.public_key):
+            if findings.histories < 30:
+                shop.append(("card", CARD, [stamped(1)]), ("card", uuid4(), [enrolled()]))
     shop.connection.close()
-    assert findings.first == {} and page > 10
+    assert findings.first == {} and findings.histories > 20
     assert findings.read == findings.events > findings.sealed_events > 500
 
 
