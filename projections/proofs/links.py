@@ -52,7 +52,7 @@ class Links:
         self._left += self._hash(of, version, digest.hex()) - self._hash(of, version - 1, prev_of(state) or "")
 
     def add_state_row(self, of: bytes, version: int, head: str) -> None:
-        """The history that it is of has a beginning, which only an event can follow."""
+        """The history that it is of has a beginning, which an event must follow: a row of version 0 cannot."""
         self._left += self._hash(of, 0, first_prev(UUID(bytes=of))) - self._hash(of, version or -1, head)
 
     def _hash(self, of: bytes, version: int, digest: str) -> int:
