@@ -20,22 +20,31 @@ HISTORIES = """
 SELECT uuid_send(originator_id), originator_version, notification_id, coalesce(topic, ''), coalesce(state, '')
 FROM stored_events WHERE originator_id >= %s AND originator_id <= %s ORDER BY originator_id, originator_version
 """
-LAST_ID = UUID(int=2**128 - 1)
+FIRST_ID, LAST_ID = UUID(int=0), UUID(int=2**128 - 1)
 
 
 def follow_chains(connection: Connection[Any], findings: Findings) -> Iterator[Findings]:
     """Every history's versions, links, order and head, a page at each step."""
-    begin: UUID | None = UUID(int=0)
+    begin: UUID | None = FIRST_ID
     while begin is not None:
         with connection.transaction():
-            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            streams = connection.execute(STREAMS, (begin, STREAMS_AT_ONCE), binary=True).fetchall()
-            end = UUID(bytes=streams[-1][0]) if len(streams) == STREAMS_AT_ONCE else LAST_ID
+            streams, end, following = state_rows(connection, begin, STREAMS_AT_ONCE)
             with connection.cursor("histories", binary=True) as cursor:
                 cursor.execute(HISTORIES, (begin, end))
                 _chains(cursor, {row[0]: row[1:] for row in streams}, findings)
-        begin = None if end == LAST_ID else UUID(int=end.int + 1)
+        begin = following
         yield findings
+
+
+def state_rows(connection: Connection[Any], begin: UUID, count: int) -> tuple[list[Any], UUID, UUID | None]:
+    """At most so many state rows from this id on. The transaction, in which nothing came before, gets a snapshot.
+
+    Returns: Rows of id, version and head; up to which id they are all there are; where the next begin, None at the end.
+    """
+    connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+    rows = connection.execute(STREAMS, (begin, count), binary=True).fetchall()
+    end = UUID(bytes=rows[-1][0]) if len(rows) == count else LAST_ID
+    return rows, end, None if end == LAST_ID else UUID(int=end.int + 1)
 
 
 def _chains(cursor: Any, streams: dict[bytes, Any], findings: Findings) -> None:

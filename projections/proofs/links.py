@@ -15,7 +15,7 @@ from uuid import UUID
 from psycopg import Connection
 
 from ledger.stream import first_prev, hashed, prev_of
-from projections.proofs.chains import LAST_ID
+from projections.proofs.chains import FIRST_ID, state_rows
 from projections.proofs.findings import Findings
 
 ROWS_AT_ONCE = 2_000
@@ -24,10 +24,6 @@ KEYED_BYTES = 16
 UNSEALED = """
 SELECT uuid_send(originator_id), originator_version, coalesce(topic, ''), coalesce(state, ''), notification_id
 FROM stored_events WHERE notification_id > %s ORDER BY notification_id LIMIT %s
-"""
-STATE_ROWS = """
-SELECT uuid_send(stream_id), version, encode(head, 'hex') FROM streams
-WHERE stream_id >= %s ORDER BY stream_id LIMIT %s
 """
 SINCE = """
 SELECT uuid_send(originator_id), originator_version, coalesce(topic, ''), coalesce(state, '')
@@ -79,18 +75,16 @@ def add_unsealed(
 
 def add_state_rows(connection: Connection[Any], links: Links, position: int, findings: Findings) -> Iterator[Findings]:
     """Every state row, a page at each step, with the events of their histories that came after this position."""
-    begin: UUID | None = UUID(int=0)
+    begin: UUID | None = FIRST_ID
     while begin is not None:
         with connection.transaction():
-            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            rows = connection.execute(STATE_ROWS, (begin, ROWS_AT_ONCE), binary=True).fetchall()
-            end = UUID(bytes=rows[-1][0]) if len(rows) == ROWS_AT_ONCE else LAST_ID
+            rows, end, following = state_rows(connection, begin, ROWS_AT_ONCE)
             since = connection.execute(SINCE, (position, begin, end), binary=True, prepare=False).fetchall()
         _add(since, links, findings)
         for row in rows:
             links.add_state_row(*row)
         findings.histories += len(rows)
-        begin = None if end == LAST_ID else UUID(int=end.int + 1)
+        begin = following
         yield findings
 
 
