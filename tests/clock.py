@@ -20,7 +20,7 @@ def eventually(
 
 
 def zone_at_noon() -> str:
-    """Where it is between twelve and one: no test of a day's limit goes past midnight there."""
+    """Where it is between twelve and one: no day ends there while a test counts in it, or while a page names it."""
     return f"Etc/GMT{datetime.now(UTC).hour - 12:+d}"
 
 

@@ -15,6 +15,8 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
+from tests.clock import zone_at_noon
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = (
     "--no-sandbox",
@@ -80,6 +82,7 @@ class Person:
             viewport=dict(window),  # type: ignore[arg-type]
             color_scheme="dark" if is_dark else "light",
             reduced_motion="reduce",
+            timezone_id=zone_at_noon(),
             **context,
         )
         self.context.set_default_timeout(WAIT_MS)
