@@ -11,6 +11,7 @@ from PIL import Image
 from playwright.sync_api import BrowserContext, Page
 
 from tests.callers import Till, ok
+from tests.clock import zone_at_noon
 from tests.pages.browser import Person
 from tests.service import Served
 
@@ -36,7 +37,7 @@ class Shop:
 
 
 def open_shop(service: Served, somebody: Person, **rules: Any) -> Shop:
-    office = service.shop()
+    office = service.shop(timezone=zone_at_noon())
     program = office.program(**{"require_staff_pin": True, **rules})
     marie = office.pin(PIN)
     service.catch_up()

@@ -38,6 +38,7 @@ SCRIPT_BYTES_MAX = 60_000
 CANARY = "<img src=x onerror=alert(1)>{{7*7}}\"'&"
 REFUSED, GONE = "the server responded with a status of 4", "net::ERR_INTERNET_DISCONNECTED"
 STAMPED = "stamps-added"
+AT_MIDNIGHT = re.compile(r"Possible again at \w+day, \w+ \d+, 12:00\sAM, in 1[12] hours\.")
 
 
 @pytest.fixture(scope="module")
@@ -167,6 +168,18 @@ def test_a_rule_that_says_wait_is_yellow_and_says_until_when(service: Service, b
     assert answer(page, "Too soon after the last stamp") == "wait"
     assert "in 15 minutes" in page.locator("#answer-lines").inner_text()
     expect(page.locator("#show-waiting")).to_be_hidden()
+
+
+def test_a_limit_that_ends_with_the_day_is_over_in_hours_on_a_day_with_a_name(
+    service: Service, browser: Browser, at: Opened
+) -> None:
+    strict = shop_at(service, browser, max_daily_stamps=1)
+    card, page = strict.card(), at(of=strict, expected=(REFUSED,))
+    ok(strict.office.stamp(card["id"], staff_pin_id=strict.marie["id"], pin=PIN))
+    find(page, card)
+    page.locator("#stamp").click()
+    assert answer(page, "No stamps left today") == "wait"
+    assert AT_MIDNIGHT.fullmatch(page.locator("#answer-lines").inner_text())
 
 
 def test_what_is_no_card_is_red(at: Opened) -> None:
@@ -488,6 +501,18 @@ def test_what_waits_for_somebody_says_since_when_and_is_sent_by_them(left: tuple
     tap_pin(page, PIN)
     has_arrived(page)
     assert two.entries(card) == [STAMPED]
+
+
+def test_how_long_something_waits_is_said_again_as_time_goes_by(left: tuple[Shop, dict[str, Any], Page]) -> None:
+    _, _, page = left
+    page.clock.install()
+    page.reload()
+    page.locator("#show-waiting").click()
+    button = page.get_by_role("button", name="Marie: PIN eingeben")
+    button.focus()
+    page.clock.fast_forward(100_000)
+    expect(page.locator("#waiting-list .quiet")).to_have_text(re.compile("vor 2 Minuten$"))
+    expect(button).to_be_focused()
 
 
 def test_what_waits_for_somebody_is_discarded_by_another_and_stays_listed(

@@ -12,6 +12,7 @@ import { staff, token } from "./staff.js";
 import { signal } from "./signals.js";
 import { ago, grouped, moment, t, tn } from "./words.js";
 
+const SAY_AGAIN_MS = 10_000;
 let refusedBefore = 0;
 
 export function begin({ send, back }) {
@@ -19,6 +20,7 @@ export function begin({ send, back }) {
   for (const id of ["show-waiting", "settings-waiting"]) press(id, () => { list(); show("waiting"); });
   press("waiting-back", back);
   press("send-now", send);
+  setInterval(sayAges, SAY_AGAIN_MS);
   return count();
 }
 
@@ -42,12 +44,17 @@ async function list() {
   $("send-now").hidden = !waiting.some(maySend);
 }
 
+// Only these words: a button under somebody's finger stays the same one.
+function sayAges() {
+  for (const age of document.querySelectorAll("#waiting-list .quiet")) age.textContent = age.say();
+}
+
 function row(action) {
   const what = [WHAT[action.kind](), action.label && grouped(action.label)];
-  const when = [action.staff?.name, moment(action.at), ago(secondsSince(action.at))];
+  const say = () => [action.staff?.name, moment(action.at), ago(secondsSince(action.at))].filter(Boolean).join(" · ");
   return made("li", { className: "panel" },
     line("strong", what.filter(Boolean).join(" · ")),
-    line("quiet", when.filter(Boolean).join(" · ")),
+    made("p", { className: "quiet", text: say(), say }),
     ...{ refused: ofRefused, discarded: ofDiscarded, waiting: ofWaiting }[action.state](action));
 }
 

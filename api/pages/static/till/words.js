@@ -48,7 +48,9 @@ export function ago(seconds) {
 }
 
 export function wait(seconds) {
-  return seconds < 90 ? tn("in {count} second", Math.max(1, seconds)) : tn("in {count} minute", Math.ceil(seconds / 60));
+  if (seconds < 90) return tn("in {count} second", Math.max(1, seconds));
+  if (seconds < 90 * 60) return tn("in {count} minute", Math.ceil(seconds / 60));
+  return tn("in {count} hour", Math.round(seconds / 3600));
 }
 
 export const grouped = cardNumber => cardNumber.replace(/(.{4})(?=.)/g, "$1\u00a0");
