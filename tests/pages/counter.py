@@ -1,6 +1,7 @@
 """A shop with a till at its counter, and staff who use it in a browser."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 import segno
 from PIL import Image
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from tests.callers import Till, ok
 from tests.clock import zone_at_noon
@@ -16,6 +17,12 @@ from tests.pages.browser import Person
 from tests.service import Served
 
 PIN = "4071"
+STAMPED = "stamps-added"
+REFUSED, GONE = (
+    "the server responded with a status of 4",
+    "net::ERR_INTERNET_DISCONNECTED",
+)  # What a browser complains of.
+Opened = Callable[..., Page]
 
 
 @dataclass(frozen=True)
@@ -36,13 +43,16 @@ class Shop:
         return [event["name"] for event in self.service.events(card["id"])][1:]
 
 
-def open_shop(service: Served, somebody: Person, **rules: Any) -> Shop:
+def open_shop(service: Served, browser: Browser, **rules: Any) -> Shop:
     office = service.shop(timezone=zone_at_noon())
     program = office.program(**{"require_staff_pin": True, **rules})
     marie = office.pin(PIN)
     service.catch_up()
+    somebody = Person(browser, str(service.http.base_url))
     pair(somebody.context.new_page(), office)
-    return Shop(service, office, program, marie, somebody.context.storage_state())
+    made = Shop(service, office, program, marie, somebody.context.storage_state())
+    somebody.leaves()
+    return made
 
 
 def pair(page: Page, office: Till, name: str = "Counter left") -> Page:
