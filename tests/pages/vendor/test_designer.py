@@ -1,8 +1,7 @@
 """The designer of a program, in a browser: what is filled in becomes the program, and the phone beside it follows."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeAlias
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -10,18 +9,12 @@ from playwright.sync_api import Page, expect
 
 from tests.callers import Till, moment, ok
 from tests.clock import eventually
-from tests.pages.browser import DESKTOP, Person, barriers
-from tests.pages.test_vendor import signed_in
+from tests.pages.browser import DESKTOP, barriers
+from tests.pages.vendor.desk import People, signed_in
 from tests.service import Service
 
-People: TypeAlias = Callable[..., Person]
 ZONE = ZoneInfo("Europe/Luxembourg")
 LOGO = "https://example.com/logo.png"
-
-
-@pytest.fixture
-def shop(service: Service) -> Till:
-    return service.shop(name="Café Zopf")
 
 
 def designer(person: People, shop: Till, program: dict[str, Any], **how: Any) -> Page:

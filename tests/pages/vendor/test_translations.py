@@ -1,19 +1,16 @@
 """A shop's own words in several languages: written in the designer, read by customers in theirs."""
 
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.callers import ok
-from tests.pages.browser import DESKTOP, SMALL, Person, barriers, overflowing
+from tests.pages.browser import DESKTOP, SMALL, barriers, overflowing
 from tests.pages.shop import BROWSER, Shop
 from tests.pages.test_cards import CANARY
-from tests.pages.test_vendor import signed_in
+from tests.pages.vendor.desk import People, signed_in
 from tests.service import Service
-
-People: TypeAlias = Callable[..., Person]
 
 WORDS = {
     "fr": {"card_name": "Carte café", "stamps_reward_description": "Un café au choix", "terms_text": "Un par visite."},
