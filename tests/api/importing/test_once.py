@@ -22,6 +22,7 @@ from ledger.commands.imports import Import, ImportStopped
 from ledger.ids import new_card_number
 from tests.api.importing.place import EXAMPLE, Place, cards, line, opened
 from tests.api.test_cli import environment
+from tests.clock import eventually
 from tests.databases import database, durable_server
 from tests.ledgers import MASTER_KEY, rows, running_ledger
 from tests.service import REAL
@@ -252,9 +253,7 @@ def test_a_killed_import_goes_on_where_it_was(tmp_path: Path) -> None:
 
         place.file(cards(5_000))
         first = subprocess.Popen(command(place), env=environment(url), stderr=subprocess.DEVNULL)
-        until = time.monotonic() + 60
-        while rows(url, "SELECT coalesce(max(lines_done), 0) FROM imports")[0][0] == 0 and time.monotonic() < until:
-            time.sleep(0.01)
+        eventually(lambda: rows(url, "SELECT coalesce(max(lines_done), 0) FROM imports")[0][0] > 0)
         children = psutil.Process(first.pid).children(recursive=True)
         os.kill(first.pid, signal.SIGKILL)
         first.wait()
