@@ -14,7 +14,7 @@ ROWS_AT_ONCE = 1_000
 
 STREAMS = """
 SELECT uuid_send(stream_id), version, encode(head, 'hex') FROM streams
-WHERE stream_id >= %s ORDER BY stream_id LIMIT %s
+WHERE stream_id >= %s AND stream_id <= %s ORDER BY stream_id LIMIT %s
 """
 HISTORIES = """
 SELECT uuid_send(originator_id), originator_version, notification_id, coalesce(topic, ''), coalesce(state, '')
@@ -23,12 +23,14 @@ FROM stored_events WHERE originator_id >= %s AND originator_id <= %s ORDER BY or
 FIRST_ID, LAST_ID = UUID(int=0), UUID(int=2**128 - 1)
 
 
-def follow_chains(connection: Connection[Any], findings: Findings) -> Iterator[Findings]:
-    """Every history's versions, links, order and head, a page at each step."""
-    begin: UUID | None = FIRST_ID
+def follow_chains(
+    connection: Connection[Any], findings: Findings, first: UUID = FIRST_ID, last: UUID = LAST_ID
+) -> Iterator[Findings]:
+    """Versions, links, order and head of every history from one id to another, a page at each step."""
+    begin: UUID | None = first
     while begin is not None:
         with connection.transaction():
-            streams, end, following = state_rows(connection, begin, STREAMS_AT_ONCE)
+            streams, end, following = state_rows(connection, begin, STREAMS_AT_ONCE, last)
             with connection.cursor("histories", binary=True) as cursor:
                 cursor.execute(HISTORIES, (begin, end))
                 _chains(cursor, {row[0]: row[1:] for row in streams}, findings)
@@ -36,15 +38,17 @@ def follow_chains(connection: Connection[Any], findings: Findings) -> Iterator[F
         yield findings
 
 
-def state_rows(connection: Connection[Any], begin: UUID, count: int) -> tuple[list[Any], UUID, UUID | None]:
+def state_rows(
+    connection: Connection[Any], begin: UUID, count: int, last: UUID = LAST_ID
+) -> tuple[list[Any], UUID, UUID | None]:
     """At most so many state rows from this id on. The transaction, in which nothing came before, gets a snapshot.
 
     Returns: Rows of id, version and head; up to which id they are all there are; where the next begin, None at the end.
     """
     connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-    rows = connection.execute(STREAMS, (begin, count), binary=True).fetchall()
-    end = UUID(bytes=rows[-1][0]) if len(rows) == count else LAST_ID
-    return rows, end, None if end == LAST_ID else UUID(int=end.int + 1)
+    rows = connection.execute(STREAMS, (begin, last, count), binary=True).fetchall()
+    end = UUID(bytes=rows[-1][0]) if len(rows) == count else last
+    return rows, end, None if end == last else UUID(int=end.int + 1)
 
 
 def _chains(cursor: Any, streams: dict[bytes, Any], findings: Findings) -> None:

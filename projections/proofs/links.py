@@ -4,8 +4,11 @@ An event names the digest of the one it follows, a state row that of the newest.
 beginning of each history included, is followed by exactly one event or state row. A keyed hash of it is added where it
 is, and taken away where it is followed: in the end nothing is left. The key is made for one look, so nobody can put in
 what cancels out. That no version stands twice is for the database's primary keys.
+
+There is a sum for each few hundred histories, so that only among those it has to be looked for what does not hold.
 """
 
+from bisect import bisect_left
 from collections.abc import Generator, Iterator, Sequence
 from hashlib import blake2b
 from secrets import token_bytes
@@ -15,12 +18,17 @@ from uuid import UUID
 from psycopg import Connection
 
 from ledger.stream import first_prev, hashed, prev_of
-from projections.proofs.chains import FIRST_ID, state_rows
+from projections.proofs.chains import FIRST_ID, LAST_ID, state_rows
 from projections.proofs.findings import Findings
 
 ROWS_AT_ONCE = 2_000
 KEYED_BYTES = 16
+HISTORIES_A_SUM = 500
 
+LAST_OF_EACH_SUM = """
+SELECT uuid_send(stream_id) FROM (SELECT stream_id, row_number() OVER (ORDER BY stream_id) AS n FROM streams) AS counted
+WHERE n %% %s = 0 ORDER BY n
+"""
 UNSEALED = """
 SELECT uuid_send(originator_id), originator_version, coalesce(topic, ''), coalesce(state, ''), notification_id
 FROM stored_events WHERE notification_id > %s ORDER BY notification_id LIMIT %s
@@ -32,24 +40,29 @@ FROM stored_events WHERE notification_id > %s AND originator_id >= %s AND origin
 
 
 class Links:
-    """What there is to follow, less what is followed."""
+    """What there is to follow, less what is followed; a sum for each stretch of histories by their ids."""
 
-    def __init__(self) -> None:
+    def __init__(self, connection: Connection[Any]) -> None:
         self._keyed = blake2b(key=token_bytes(KEYED_BYTES), digest_size=KEYED_BYTES)
-        self._left = 0
+        self._lasts = [last for (last,) in connection.execute(LAST_OF_EACH_SUM, (HISTORIES_A_SUM,), binary=True)]
+        self._left = [0] * (len(self._lasts) + 1)
 
     @property
-    def hold(self) -> bool:
-        """Whether nothing is left, once all events and state rows were added."""
-        return self._left == 0
+    def broken(self) -> list[tuple[UUID, UUID]]:
+        """Among which histories something is left, from one id to another; once all events and rows were added."""
+        lasts = [UUID(bytes=last) for last in self._lasts]
+        firsts = [FIRST_ID, *(UUID(int=last.int + 1) for last in lasts)]
+        return [(first, last) for first, last, left in zip(firsts, [*lasts, LAST_ID], self._left, strict=True) if left]
 
     def add_event(self, of: bytes, version: int, digest: bytes, state: bytes) -> None:
         """`of` is the id of its stream, in 16 bytes."""
-        self._left += self._hash(of, version, digest.hex()) - self._hash(of, version - 1, prev_of(state) or "")
+        left = self._hash(of, version, digest.hex()) - self._hash(of, version - 1, prev_of(state) or "")
+        self._left[bisect_left(self._lasts, of)] += left
 
     def add_state_row(self, of: bytes, version: int, head: str) -> None:
         """The history that it is of has a beginning, which an event must follow: a row of version 0 cannot."""
-        self._left += self._hash(of, 0, first_prev(UUID(bytes=of))) - self._hash(of, version or -1, head)
+        left = self._hash(of, 0, first_prev(UUID(bytes=of))) - self._hash(of, version or -1, head)
+        self._left[bisect_left(self._lasts, of)] += left
 
     def _hash(self, of: bytes, version: int, digest: str) -> int:
         hash_ = self._keyed.copy()  # Half the time of making one.

@@ -1,7 +1,7 @@
 """The whole store held against what was signed.
 
 Everything is read once, in the order of positions; only where something is wrong, once more history by history, to say
-which link of a chain it is.
+which link of a chain it is: all of them where the tree shows something, else those among which a link does not hold.
 """
 
 from collections.abc import Iterator
@@ -29,19 +29,22 @@ def verify_store(
 
     Yields: The same findings again and again, with more in them.
     """
-    findings, must_differ = Findings(), False
-    last = newest(connection)
-    if last is not None and trusted is not None:
-        links = Links()
-        yield from walk_tree(connection, trusted, kept, last, links, findings)
-        if not findings.first:
-            position = yield from add_unsealed(connection, links, findings.position, findings)
-            yield from add_state_rows(connection, links, position, findings)
-            if links.hold:
-                return
-            must_differ = True
+    findings, last = Findings(), newest(connection)
+    if last is None or trusted is None:
+        yield from follow_chains(connection, findings)
+        return
+    links = Links(connection)
+    yield from walk_tree(connection, trusted, kept, last, links, findings)
+    if findings.first:
         findings.events = findings.histories = 0
-    yield from follow_chains(connection, findings)
-    if must_differ and not findings.first:
+        yield from follow_chains(connection, findings)
+        return
+    position = yield from add_unsealed(connection, links, findings.position, findings)
+    yield from add_state_rows(connection, links, position, findings)
+    events, histories = findings.events, findings.histories
+    for stretch in links.broken:
+        yield from follow_chains(connection, findings, *stretch)
+    findings.events, findings.histories = events, histories
+    if links.broken and not findings.first:
         findings.add(Found("changed-meanwhile", "a link did not hold when it was read first, and now it does"))
         yield findings

@@ -90,9 +90,29 @@ def test_where_something_is_wrong_every_page_of_histories_is_read(
     sealed.execute(f"DELETE FROM streams WHERE stream_id = '{CARD}'")
     at = position_of(sealed, 10)
     findings = found(sealed)
-    ((count, histories),) = sealed.rows("SELECT count(*), count(DISTINCT originator_id) FROM stored_events")
+    ((count,),) = sealed.rows("SELECT count(*) FROM stored_events")
+    ((histories,),) = sealed.rows("SELECT count(*) FROM streams")
     assert (findings.events, findings.histories, findings.read) == (count, histories, 2 * count)
     assert places(findings) == {"head-differs": (at, CARD)}
+
+
+def test_only_among_the_histories_of_a_sum_that_does_not_hold_is_it_looked_for(
+    sealed: SealedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(links, "HISTORIES_A_SUM", 2)
+    histories = sealed.rows(
+        "SELECT originator_id, count(*) FROM stored_events GROUP BY originator_id ORDER BY originator_id"
+    )
+    for at in (0, 3, len(histories) - 1):
+        stream_id, together = histories[at][0], histories[at // 2 * 2 : at // 2 * 2 + 2]
+        ((head,),) = sealed.rows(f"SELECT encode(head, 'hex') FROM streams WHERE stream_id = '{stream_id}'")
+        sealed.execute(f"UPDATE streams SET head = sha256('x') WHERE stream_id = '{stream_id}'")
+        findings = found(sealed)
+        assert [one.stream_id for one in findings.first.values()] == [stream_id]
+        assert findings.read - findings.events == sum(count for _, count in together)
+        assert (findings.events, findings.histories) == (sum(count for _, count in histories), len(histories))
+        sealed.execute(f"UPDATE streams SET head = decode('{head}', 'hex') WHERE stream_id = '{stream_id}'")
+    assert found(sealed).first == {}
 
 
 def test_what_is_recorded_meanwhile_is_read_once(store: SealedStore, monkeypatch: pytest.MonkeyPatch) -> None:
