@@ -9,7 +9,7 @@ There is a sum for each few hundred histories, so that only among those it has t
 """
 
 from bisect import bisect_left
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from hashlib import blake2b
 from secrets import token_bytes
 from typing import Any
@@ -48,11 +48,17 @@ class Links:
         self._left = [0] * (len(self._lasts) + 1)
 
     @property
-    def broken(self) -> list[tuple[UUID, UUID]]:
-        """Among which histories something is left, from one id to another; once all events and rows were added."""
+    def hold(self) -> bool:
+        """Whether nothing is left, once all events and state rows were added."""
+        return not any(self._left)
+
+    def to_follow(self, named: Iterable[UUID]) -> list[tuple[UUID, UUID]]:
+        """Among which histories something is left, or one was named, from one id to another."""
         lasts = [UUID(bytes=last) for last in self._lasts]
         firsts = [FIRST_ID, *(UUID(int=last.int + 1) for last in lasts)]
-        return [(first, last) for first, last, left in zip(firsts, [*lasts, LAST_ID], self._left, strict=True) if left]
+        stretches = zip(firsts, [*lasts, LAST_ID], strict=True)
+        at_named = {bisect_left(self._lasts, of.bytes) for of in named}
+        return [of for at, of in enumerate(stretches) if self._left[at] or at in at_named]
 
     def add_event(self, of: bytes, version: int, digest: bytes, state: bytes) -> None:
         """`of` is the id of its stream, in 16 bytes."""

@@ -1,7 +1,7 @@
 """The whole store held against what was signed.
 
 Everything is read once, in the order of positions; only where something is wrong, once more history by history, to say
-which link of a chain it is: all of them where the tree shows something, else those among which a link does not hold.
+which link of a chain it is, among those where a link does not hold and those of which the tree shows something.
 """
 
 from collections.abc import Iterator
@@ -35,16 +35,12 @@ def verify_store(
         return
     links = Links(connection)
     yield from walk_tree(connection, trusted, kept, last, links, findings)
-    if findings.first:
-        findings.events = findings.histories = 0
-        yield from follow_chains(connection, findings)
-        return
     position = yield from add_unsealed(connection, links, findings.position, findings)
     yield from add_state_rows(connection, links, position, findings)
     events, histories = findings.events, findings.histories
-    for stretch in links.broken:
+    for stretch in links.to_follow(found.stream_id for found in findings.first.values() if found.stream_id is not None):
         yield from follow_chains(connection, findings, *stretch)
     findings.events, findings.histories = events, histories
-    if links.broken and not findings.first:
+    if not links.hold and not findings.first:
         findings.add(Found("changed-meanwhile", "a link did not hold when it was read first, and now it does"))
         yield findings
