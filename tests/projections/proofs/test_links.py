@@ -82,7 +82,7 @@ def test_what_is_changed_and_changed_back_while_it_is_read(sealed: SealedStore) 
     assert places(findings) == {"changed-meanwhile": (None, None)}
 
 
-def test_where_something_is_wrong_every_page_of_histories_is_read(
+def test_where_something_is_wrong_every_page_of_the_histories_around_it_is_read(
     sealed: SealedStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chains, "STREAMS_AT_ONCE", 2)
