@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 
 from tests.callers import ok
 from tests.pages.browser import Person
-from tests.pages.counter import GONE, REFUSED, STAMPED, Opened, Shop, answer, enter, find, has_arrived, open_shop, pair
+from tests.pages.counter import GONE, REFUSED, STAMPED, Opened, Shop, answer, enter, find, has_arrived, pair
 from tests.service import Service
 
 
@@ -116,23 +116,6 @@ def test_whoever_comes_while_there_is_no_connection_is_asked_for_the_pin_before_
     enter(page)
     has_arrived(page)
     assert shop.entries(card) == [STAMPED]
-
-
-def test_nobody_sends_what_somebody_else_did(service: Service, browser: Browser, at: Opened) -> None:
-    two = open_shop(service, browser)
-    two.office.pin("8305", name="Luc")
-    service.catch_up()
-    card, page = two.card(), at(of=two, expected=(GONE,))
-    page.context.set_offline(True)
-    find(page, card)
-    page.locator("#stamp").click()
-    answer(page, "Written down")
-    page.locator("#lock").click()
-    page.context.set_offline(False)
-    enter(page, "Luc", "8305")
-    page.locator("#show-waiting").click()
-    expect(page.locator("#waiting-list")).to_contain_text("It waits for the PIN of Marie")
-    assert two.entries(card) == []
 
 
 def test_what_was_done_while_nobody_was_there_is_nobodys_who_comes_later(

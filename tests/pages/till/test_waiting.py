@@ -30,6 +30,12 @@ def left(service: Service, browser: Browser, at: Opened) -> tuple[Shop, dict[str
     return two, card, page
 
 
+def test_nobody_sends_what_somebody_else_did(left: tuple[Shop, dict[str, Any], Page]) -> None:
+    two, card, page = left
+    expect(page.locator("#waiting-count")).to_contain_text("1")
+    assert two.entries(card) == []
+
+
 def test_what_waits_for_somebody_says_since_when_and_is_sent_by_them(left: tuple[Shop, dict[str, Any], Page]) -> None:
     two, card, page = left
     expect(page.locator("#waiting-list .quiet")).to_have_text(re.compile(r"^Marie · \d\d:\d\d · vor \d+ Sekunden?$"))
